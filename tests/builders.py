@@ -23,7 +23,7 @@ from phoenix.settings import LimitSettings
 
 OWNER = "anonymous"
 RULE = RetryRule(max_failures=3, max_crashes=3, first_delay_s=0)
-LEASE_S = 15.0
+LEASE_S = 600.0
 FROM_PREVIOUS: Mapping[str, Any] = {
     "prompt": "and then",
     "conditions": [{"role": "first_frame", "source": {"previous_clip": True}}],

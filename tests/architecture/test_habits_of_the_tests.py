@@ -39,6 +39,9 @@ OPEN_TO_TESTS = {
     "stream_job_events._get_kwargs",
 }
 LONG_S = 0.2
+PATIENT_S = 50
+"""A test that waits for what must come waits at least so long, however long the machine stands still."""
+HTTP_CALLS = {f"httpx.{name}" for name in ("AsyncClient", "Client", "get", "head", "post", "put", "stream")}
 
 
 def calls(*patterns: str) -> Iterator[tuple[str, ast.Call]]:
@@ -114,6 +117,33 @@ def is_explained(place: str) -> bool:
     path, _, line = place.rpartition(":")
     lines = (REPOSITORY / path).read_text().splitlines()
     return any("#" in text for text in lines[int(line) - 2 : int(line)])
+
+
+def test_a_wait_for_what_must_come_is_long() -> None:
+    impatient = [
+        place
+        for place, call in calls("tests/*.py")
+        if ast.unparse(call.func) in ("asyncio.timeout", "asyncio.wait_for")
+        and isinstance(limit := call.args[-1], ast.Constant)
+        and isinstance(limit.value, int | float)
+        # Whoever waits for next to nothing shows that nothing comes.
+        and LONG_S <= limit.value < PATIENT_S
+    ]
+
+    assert impatient == []
+
+
+def test_a_request_over_the_network_says_how_long_it_waits() -> None:
+    """By default httpx gives up after five seconds."""
+    silent = [
+        place
+        for place, call in calls("tests/*.py")
+        if ast.unparse(call.func) in HTTP_CALLS
+        and "timeout" not in {each.arg for each in call.keywords}
+        and not any(each.arg == "transport" for each in call.keywords)
+    ]
+
+    assert silent == []
 
 
 def test_a_benchmark_finds_the_modules_of_the_tests_before_it_imports_them() -> None:

@@ -56,7 +56,7 @@ class Exposed:
 
     def client(self) -> httpx.Client:
         transport = httpx.HTTPTransport(verify=self.trusting, local_address=OUTSIDE)
-        return httpx.Client(transport=transport, base_url=f"https://127.0.0.1:{self.port}")
+        return httpx.Client(transport=transport, base_url=f"https://127.0.0.1:{self.port}", timeout=100)
 
     def run(self, command: str) -> httpx.Response:
         """What curl would do for this command, with the name of the page resolved to this machine."""
@@ -138,7 +138,7 @@ def test_every_check_of_the_page_gives_the_status_that_it_names(exposed: Exposed
 
 def test_the_key_for_the_metrics_reads_them_at_the_replica_and_nothing_else(exposed: Exposed) -> None:
     key = {"Authorization": f"Bearer {exposed.keys[1]}"}
-    with exposed.client() as outside, httpx.Client(base_url=exposed.url, trust_env=False) as inside:
+    with exposed.client() as outside, httpx.Client(base_url=exposed.url, trust_env=False, timeout=100) as inside:
         at_the_replica = [inside.get(path, headers=key).status_code for path in ("/metrics", "/v1/jobs")]
         through_the_proxy = outside.get("/metrics", headers=key | {"Host": NAME}, extensions={"sni_hostname": NAME})
 

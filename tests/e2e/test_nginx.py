@@ -25,7 +25,7 @@ Replicas = tuple[Replica, Replica]
 
 
 def test_requests_spread_over_the_replicas(nginx: Nginx, replicas: Replicas) -> None:
-    with httpx.Client(base_url=nginx.url) as client:
+    with httpx.Client(base_url=nginx.url, timeout=100) as client:
         pids = [client.get("/v1/models").json()["pid"] for _ in range(10)]
 
     assert {pids.count(replica.process.pid) for replica in replicas} == {5}
@@ -39,19 +39,19 @@ def test_each_event_arrives_before_the_next_one_is_sent(nginx: Nginx, replicas: 
             if line.startswith("id: "):
                 arrived.append(line)
                 for replica in replicas:
-                    httpx.post(f"{replica.url}/next-event")
+                    httpx.post(f"{replica.url}/next-event", timeout=100)
 
     assert arrived == ["id: 1", "id: 2", "id: 3"]
 
 
 def test_an_upload_of_the_largest_size_passes(nginx: Nginx) -> None:
-    answer = httpx.post(f"{nginx.url}/v1/uploads", content=bytes(MAX_BODY_BYTES))
+    answer = httpx.post(f"{nginx.url}/v1/uploads", content=bytes(MAX_BODY_BYTES), timeout=100)
 
     assert answer.json()["size"] == MAX_BODY_BYTES
 
 
 def test_a_larger_upload_is_refused_before_a_replica_sees_it(nginx: Nginx, replicas: Replicas) -> None:
-    answer = httpx.post(f"{nginx.url}/v1/uploads", content=bytes(MAX_BODY_BYTES + 1))
+    answer = httpx.post(f"{nginx.url}/v1/uploads", content=bytes(MAX_BODY_BYTES + 1), timeout=100)
 
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
@@ -69,7 +69,7 @@ def test_the_deployed_cap_is_a_little_above_the_cap_of_the_api() -> None:
 
 
 def test_reads_go_on_when_a_replica_is_killed(nginx: Nginx, replicas: Replicas) -> None:
-    with httpx.Client(base_url=nginx.url) as client:
+    with httpx.Client(base_url=nginx.url, timeout=100) as client:
         client.get("/v1/models")
         replicas[0].process.kill()
         replicas[0].process.wait()
@@ -80,7 +80,7 @@ def test_reads_go_on_when_a_replica_is_killed(nginx: Nginx, replicas: Replicas) 
 
 
 def test_a_post_request_that_killed_its_replica_is_not_sent_to_the_other(nginx: Nginx, replicas: Replicas) -> None:
-    answer = httpx.post(f"{nginx.url}/v1/crash", content=b"{}")
+    answer = httpx.post(f"{nginx.url}/v1/crash", content=b"{}", timeout=100)
     (logged,) = nginx.finish()
 
     assert answer.status_code == 503
@@ -90,7 +90,7 @@ def test_a_post_request_that_killed_its_replica_is_not_sent_to_the_other(nginx: 
 
 def test_no_replica_at_all_is_reported_as_a_problem_with_a_time_to_come_back(tmp_path: Path) -> None:
     with socket.socket() as nobody, run_nginx(tmp_path, [f"http://127.0.0.1:{_refusing_port(nobody)}"]) as nginx:
-        answer = httpx.get(f"{nginx.url}/v1/models")
+        answer = httpx.get(f"{nginx.url}/v1/models", timeout=100)
 
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
@@ -99,14 +99,14 @@ def test_no_replica_at_all_is_reported_as_a_problem_with_a_time_to_come_back(tmp
 
 
 def test_a_request_id_is_passed_on(nginx: Nginx, replicas: Replicas) -> None:
-    httpx.get(f"{nginx.url}/v1/models", headers={"X-Request-ID": "from-the-client.1"})
+    httpx.get(f"{nginx.url}/v1/models", headers={"X-Request-ID": "from-the-client.1"}, timeout=100)
 
     assert _only_request(replicas)["headers"]["x-request-id"] == "from-the-client.1"
 
 
 @pytest.mark.parametrize("given", [None, 'a"b', "x" * 129])
 def test_a_missing_or_hostile_request_id_is_replaced(nginx: Nginx, replicas: Replicas, given: str | None) -> None:
-    httpx.get(f"{nginx.url}/v1/models", headers={"X-Request-ID": given} if given else {})
+    httpx.get(f"{nginx.url}/v1/models", headers={"X-Request-ID": given} if given else {}, timeout=100)
     request_id = _only_request(replicas)["headers"]["x-request-id"]
 
     assert len(request_id) == 32
@@ -114,7 +114,7 @@ def test_a_missing_or_hostile_request_id_is_replaced(nginx: Nginx, replicas: Rep
 
 
 def test_a_stream_token_does_not_get_into_the_log(nginx: Nginx) -> None:
-    httpx.get(f"{nginx.url}/v1/models", params={"token": "secret-token"})
+    httpx.get(f"{nginx.url}/v1/models", params={"token": "secret-token"}, timeout=100)
     (logged,) = nginx.finish()
 
     assert logged["path"] == "/v1/models"
@@ -122,7 +122,7 @@ def test_a_stream_token_does_not_get_into_the_log(nginx: Nginx) -> None:
 
 
 def test_the_client_s_address_and_scheme_reach_the_replica(nginx: Nginx, replicas: Replicas) -> None:
-    httpx.get(f"{nginx.url}/v1/models", headers={"X-Forwarded-Proto": "https", "Host": "phoenix.example"})
+    httpx.get(f"{nginx.url}/v1/models", headers={"X-Forwarded-Proto": "https", "Host": "phoenix.example"}, timeout=100)
     headers = _only_request(replicas)["headers"]
 
     assert headers["x-forwarded-for"] == "127.0.0.1"
@@ -134,25 +134,25 @@ FORGED = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
 
 
 def test_a_client_does_not_choose_its_own_address(nginx: Nginx, replicas: Replicas) -> None:
-    httpx.get(f"{nginx.url}/v1/models", headers=FORGED)
+    httpx.get(f"{nginx.url}/v1/models", headers=FORGED, timeout=100)
 
     assert _only_request(replicas)["headers"]["x-forwarded-for"] == "127.0.0.1"
 
 
 def test_of_a_proxy_that_is_named_the_last_entry_is_the_client(replicas: Replicas, tmp_path: Path) -> None:
     with run_nginx(tmp_path, [replicas[0].url], real_ip="set_real_ip_from 127.0.0.1;") as nginx:
-        httpx.get(f"{nginx.url}/v1/models", headers=FORGED)
+        httpx.get(f"{nginx.url}/v1/models", headers=FORGED, timeout=100)
 
     assert _only_request(replicas)["headers"]["x-forwarded-for"] == "198.51.100.7"
 
 
 def test_metrics_of_whichever_replica_are_not_served(nginx: Nginx, replicas: Replicas) -> None:
-    assert httpx.get(f"{nginx.url}/metrics").json()["code"] == "NOT_FOUND"
+    assert httpx.get(f"{nginx.url}/metrics", timeout=100).json()["code"] == "NOT_FOUND"
     assert [replica.seen() for replica in replicas] == [[], []]
 
 
 def test_headers_that_are_too_long_are_refused_as_a_problem(nginx: Nginx) -> None:
-    answer = httpx.get(f"{nginx.url}/v1/models", headers={"X-Padding": "x" * 100_000})
+    answer = httpx.get(f"{nginx.url}/v1/models", headers={"X-Padding": "x" * 100_000}, timeout=100)
 
     assert answer.status_code == 400
     assert answer.json()["code"] == "INVALID_REQUEST"
@@ -161,11 +161,11 @@ def test_headers_that_are_too_long_are_refused_as_a_problem(nginx: Nginx) -> Non
 def test_one_address_has_only_so_many_requests_at_a_time(replicas: Replicas, tmp_path: Path) -> None:
     with (
         run_nginx(tmp_path, [replicas[0].url], per_client=1) as nginx,
-        httpx.stream("GET", f"{nginx.url}/v1/events") as stream,
+        httpx.stream("GET", f"{nginx.url}/v1/events", timeout=100) as stream,
     ):
         lines = stream.iter_lines()
         next(lines)
-        refused = httpx.get(f"{nginx.url}/v1/models")
+        refused = httpx.get(f"{nginx.url}/v1/models", timeout=100)
 
     assert (refused.status_code, refused.json()["code"]) == (429, "RATE_LIMITED")
     assert refused.json()["violated-policies"] == ["connections"]
@@ -200,7 +200,7 @@ def test_the_lines_of_compose_end_tls_in_nginx(replicas: Replicas, tmp_path: Pat
 
     with run_nginx(tmp_path, [replica.url for replica in replicas], tls=lines):
         trusted = ssl.create_default_context(cafile=folder / "fullchain.pem")
-        answer = httpx.get(f"https://127.0.0.1:{port}/v1/models", verify=trusted)
+        answer = httpx.get(f"https://127.0.0.1:{port}/v1/models", verify=trusted, timeout=100)
 
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
     assert _only_request(replicas)["headers"]["x-forwarded-proto"] == "https"

@@ -68,7 +68,7 @@ def test_replacing_one_replica_after_the_other_costs_no_event(front: Nginx, flee
 
 @pytest.mark.parametrize("size_bytes", [MAX_UPLOAD_BYTES + 1, NGINX_MAX_BODY_BYTES + 1])
 def test_nginx_and_the_api_refuse_a_large_upload_alike(front: Nginx, size_bytes: int) -> None:
-    answer = httpx.post(f"{front.url}/v1/uploads", files={"file": ("tune.wav", bytes(size_bytes))})
+    answer = httpx.post(f"{front.url}/v1/uploads", files={"file": ("tune.wav", bytes(size_bytes))}, timeout=100)
     problem = Problem.model_validate_json(answer.content)
 
     assert answer.status_code == 413

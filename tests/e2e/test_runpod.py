@@ -42,6 +42,6 @@ def test_a_job_is_answered_with_a_link_into_a_folder_of_the_containers_own(
     assert run.wait() == 0, run.log
     video = json.loads(line)["video"]
 
-    assert hashlib.sha256(httpx.get(video["url"]).content).hexdigest() == video["sha256"]
+    assert hashlib.sha256(httpx.get(video["url"], timeout=100).content).hexdigest() == video["sha256"]
     assert {key.partition("pod-7-")[0] for key in bucket.keys()} == {"a/prefix/"}  # noqa: SIM118 - no mapping
     assert list(temporary.iterdir()) == []

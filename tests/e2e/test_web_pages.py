@@ -49,11 +49,11 @@ async def anywhere(tmp_path: Path) -> AsyncIterator[Page]:
 
 
 def count_jobs(up: UpProcess) -> int:
-    return len(httpx.get(f"{up.url}/v1/jobs").json()["data"])
+    return len(httpx.get(f"{up.url}/v1/jobs", timeout=100).json()["data"])
 
 
 def signing_secret(up: UpProcess) -> str:
-    return httpx.get(f"{up.url}/v1/webhooks/secret").text
+    return httpx.get(f"{up.url}/v1/webhooks/secret", timeout=100).text
 
 
 async def test_a_page_of_another_site_posts_nothing(anywhere: Page, lasting_up: UpProcess, other_site: str) -> None:

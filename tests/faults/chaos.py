@@ -337,7 +337,7 @@ def check_owners(cluster: Cluster, owners: Mapping[str, str]) -> list[Finding]:
     findings: list[Finding] = []
     for job_id, owner in owners.items():
         for caller in cluster.owners:
-            answer = cluster.http.get(f"{cluster.url()}/v1/jobs/{job_id}", headers=bearer(caller))
+            answer = cluster.ask("GET", f"/v1/jobs/{job_id}", headers=bearer(caller))
             if answer.status_code != (200 if caller == owner else 404):
                 whose = "its owner" if caller == owner else "another key"
                 findings.append(Finding("only its owner sees it", job_id, f"{answer.status_code} for {whose}"))
@@ -354,9 +354,6 @@ def upload_sounds(cluster: Cluster, path: Path) -> Mapping[str, str]:
 
 
 def _upload(cluster: Cluster, path: Path, owner: str) -> str:
-    with path.open("rb") as file:
-        answer = cluster.http.post(
-            f"{cluster.url()}/v1/uploads", files={"file": (path.name, file, "audio/wav")}, headers=bearer(owner)
-        )
-    answer.raise_for_status()
-    return answer.json()["id"]
+    files = {"file": (path.name, path.read_bytes(), "audio/wav")}
+    answer = cluster.ask("POST", "/v1/uploads", files=files, headers=bearer(owner))
+    return answer.raise_for_status().json()["id"]

@@ -5,6 +5,7 @@ Every process is ended by its own pid when the cluster is closed, whatever a tes
 
 import asyncio
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import psutil
@@ -40,6 +41,7 @@ from phoenix.worker.child_process import PROCESS_NAME
 Answer = TypeVar("Answer")
 
 START_WITHIN_S = 300.0
+ANSWER_WITHIN_S = 100.0
 TINY: Mapping[str, object] = {"duration_s": 0.5, "resolution": "240p", "fps": 8, "steps": 5}
 SABOTAGE_FOLDER = str(Path(__file__).parent / "sabotage")
 FAST: Mapping[str, str] = {
@@ -153,7 +155,7 @@ class Cluster:
     workers: list[Member] = field(default_factory=list[Member])
     owners: list[str] = field(default_factory=list[str])
     """API keys, of callers that may not see each other's jobs. None of them: auth is off."""
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=ANSWER_WITHIN_S))
 
     def __post_init__(self) -> None:
         # Kept open, because the tests wait by looking again and again. The loop is not the thread's current one, which
@@ -225,10 +227,21 @@ class Cluster:
             return self.http.get(f"{self.url(number)}/v1/workers").is_success
         return False
 
+    def ask(self, method: str, path: str, number: int = 0, **options: Any) -> httpx.Response:
+        """The answer of a replica, which is asked again while it takes no request, or says that it could do nothing."""
+        answers: list[httpx.Response] = []
+
+        def is_answered() -> bool:
+            with suppress(httpx.ConnectError):
+                answers.append(self.http.request(method, self.url(number) + path, **options))
+                return answers[-1].status_code != 503
+            return False
+
+        wait_until(is_answered, ANSWER_WITHIN_S)
+        return answers[-1]
+
     def get(self, path: str, number: int = 0) -> dict[str, object]:
-        response = self.http.get(self.url(number) + path)
-        response.raise_for_status()
-        return response.json()
+        return self.ask("GET", path, number).raise_for_status().json()
 
     def heal(self) -> None:
         """Mends all that was broken, and starts what has ended."""
@@ -263,7 +276,8 @@ class Cluster:
     def submit(self, *prompts: str, **body: object) -> str:
         """A reel of tiny clips, by the first replica. Returns its job id."""
         clips = [{"prompt": prompt} for prompt in prompts or ("a balloon",)]
-        answer = self.http.post(f"{self.url()}/v1/reels", json={**TINY, "clips": clips, **body})
+        once = {"Idempotency-Key": secrets.token_hex(8)}
+        answer = self.ask("POST", "/v1/reels", json={**TINY, "clips": clips, **body}, headers=once)
         assert answer.status_code == 202, answer.text
         return answer.json()["id"]
 

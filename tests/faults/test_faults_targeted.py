@@ -79,7 +79,7 @@ def test_a_reel_that_awaits_its_approval_survives_the_loss_of_every_process(clus
     cluster.wait_until_ready()
 
     assert cluster.story_of(job_id).row.model_dump() == asked.row.model_dump()
-    answer = cluster.http.post(f"{cluster.url()}/v1/jobs/{job_id}/approve")
+    answer = cluster.ask("POST", f"/v1/jobs/{job_id}/approve")
     assert answer.status_code == 202, answer.text
     story = cluster.wait_for(job_id, is_done)
     assert [attempt.outcome for attempt in attempts_of(story)] == [AttemptEndState.SUCCEEDED]
@@ -108,7 +108,7 @@ def test_no_job_is_accepted_while_the_database_is_down(cluster: Cluster) -> None
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
     cluster.postgres.ensure_running()
-    wait_until(lambda: cluster.http.get(f"{cluster.url()}/v1/workers").is_success, 60)
+    wait_until(lambda: cluster.answers(0), 100)
     cluster.wait_for(cluster.submit(), is_done)
 
 
@@ -166,7 +166,7 @@ def test_a_clip_of_a_lost_host_runs_again_within_15_s(tmp_path_factory: pytest.T
             cluster.holder(attempts_of(story)[0].worker_id).kill()
 
             took_s = wait_until(lambda: is_rendering(cluster.story_of(job_id), attempt=2), 100)
-            cluster.http.post(f"{cluster.url()}/v1/jobs/{job_id}/cancel").raise_for_status()
+            cluster.ask("POST", f"/v1/jobs/{job_id}/cancel").raise_for_status()
             return took_s
 
         assert_once_within(15, lose_one)

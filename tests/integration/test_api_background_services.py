@@ -182,8 +182,8 @@ async def test_a_job_that_ran_too_long_fails_once_its_worker_let_go(api: Api) ->
 
 
 async def test_a_worker_that_fell_silent_is_forgotten(api_settings: Settings) -> None:
-    async with open_api(with_schedule(api_settings, lease_s=0.1)) as api:
-        await api.register_worker()
+    async with open_api(api_settings) as api:
+        await api.register_worker(lease_s=0.1)
 
         async def is_forgotten() -> bool:
             async with api.services.database.read() as session:

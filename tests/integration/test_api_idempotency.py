@@ -146,13 +146,14 @@ async def test_an_answer_that_waits_comes_when_the_job_ends(api: Api) -> None:
             await complete_next(api.services.database, queue)
 
     started_s = time.monotonic()
-    waiting = asyncio.create_task(api.http.post("/v1/reels", json=reel_body(), headers={"Prefer": "wait=30"}))
+    waiting = asyncio.create_task(api.http.post("/v1/reels", json=reel_body(), headers={"Prefer": "wait=60"}))
     await finish()
     response = await waiting
 
     assert response.json()["state"] == "succeeded"
-    assert response.headers["preference-applied"] == "wait=30"
-    assert time.monotonic() - started_s < 20
+    assert response.headers["preference-applied"] == "wait=60"
+    # The rest is for a machine that stands still.
+    assert time.monotonic() - started_s < 50
 
 
 async def test_an_answer_waits_no_longer_than_it_was_asked_to(api: Api) -> None:

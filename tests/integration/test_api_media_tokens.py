@@ -77,7 +77,7 @@ async def test_in_a_bucket_too_a_player_is_sent_ranges(api_settings: Settings, b
 
         part = await guarded.api.http.get(url, headers={"Range": "bytes=5-9", "Sec-Fetch-Dest": "video"})
         download = await guarded.api.http.get(url)
-        async with httpx.AsyncClient(trust_env=False) as outside:
+        async with httpx.AsyncClient(trust_env=False, timeout=100) as outside:
             followed = await outside.get(download.headers["location"])
 
     assert (part.status_code, part.content) == (206, VIDEO[5:10])

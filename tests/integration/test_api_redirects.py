@@ -56,7 +56,7 @@ async def finished_url(api: Api) -> str:
 
 @pytest.fixture
 async def outside() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=100) as http:
         yield http
 
 

@@ -3,14 +3,15 @@
 import asyncio
 import json
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
 
 from builders import complete_next
-from fixtures.api import Api, open_api, until
+from fixtures.api import Api, LiveStream, open_api, open_stream
 from phoenix.contract import JobEvent
 from phoenix.settings import Settings
 
@@ -37,16 +38,12 @@ def parse(text: str) -> list[Event]:
     return events
 
 
-async def follow(api: Api, job_id: str, **headers: str) -> "asyncio.Task[httpx.Response]":
-    """A stream that is open: its client is among the hub's."""
-    before = api.state.hub.streams
-    task = asyncio.create_task(api.http.get(f"/v1/jobs/{job_id}/events", headers=headers))
-
-    async def is_open() -> bool:
-        return api.state.hub.streams > before
-
-    await until(is_open)
-    return task
+@asynccontextmanager
+async def following(api: Api, job_id: str) -> AsyncIterator[LiveStream]:
+    """A stream that has its snapshot."""
+    async with open_stream(api, f"/v1/jobs/{job_id}/events") as stream:
+        await stream.until("event: snapshot")
+        yield stream
 
 
 async def finish(api: Api) -> None:
@@ -56,16 +53,15 @@ async def finish(api: Api) -> None:
 
 async def test_a_stream_follows_a_job_from_its_snapshot_to_its_end(api: Api) -> None:
     job = await api.submit()
-    stream = await follow(api, job["id"])
+    async with following(api, job["id"]) as stream:
+        await finish(api)
+        text = await stream.until_end()
 
-    await finish(api)
-    response = await asyncio.wait_for(stream, 100)
-
-    events = parse(response.text)
-    assert response.headers["content-type"].startswith("text/event-stream")
-    assert response.headers["cache-control"] == "no-store"
-    assert response.headers["x-accel-buffering"] == "no"
-    assert re.match(r"retry: \d+\n\n", response.text)
+    events = parse(text)
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    assert stream.headers["cache-control"] == "no-store"
+    assert stream.headers["x-accel-buffering"] == "no"
+    assert re.match(r"retry: \d+\n\n", text)
     assert (events[0].name, events[0].id) == ("snapshot", None)
     durable = [event.id for event in events if event.id is not None]
     assert durable == list(range(2, events[-1].data["seq"] + 1))
@@ -137,12 +133,11 @@ async def test_the_log_can_be_read_as_json(api: Api) -> None:
 
 
 async def test_streams_say_goodbye_when_the_server_drains(api: Api) -> None:
-    stream = await follow(api, (await api.submit())["id"])
+    async with following(api, (await api.submit())["id"]) as stream:
+        api.state.draining.set()
+        text = await stream.until_end()
 
-    api.state.draining.set()
-    response = await asyncio.wait_for(stream, 100)
-
-    assert response.text.count("retry: ") == 2
+    assert text.count("retry: ") == 2
 
 
 async def test_without_its_database_a_stream_asks_to_reconnect(api_settings: Settings) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from phoenix.cli.embedded.children import ChildCannotStart, Children, ChildSpec, RestartRule
 
-QUICK = RestartRule(steady_s=5, attempts=3, delay_s=0.01)
+QUICK = RestartRule(steady_s=3600, attempts=3, delay_s=0.01)
 
 
 def spec(code: str, *, grace_s: float = 5) -> ChildSpec:
@@ -42,7 +42,7 @@ def is_alive(pid: str) -> bool:
 
 async def test_a_child_that_dies_is_started_again(tmp_path: Path):
     log = tmp_path / "pids"
-    code = appending(log, "time.sleep(60)")
+    code = appending(log, "time.sleep(600)")
     async with Children(RestartRule(steady_s=0, delay_s=0.01)).alive([spec(code)]):
         [first] = await lines_in(log, 1)
         os.kill(int(first), 9)
@@ -60,7 +60,7 @@ async def test_a_child_that_dies_early_again_and_again_is_given_up(tmp_path: Pat
 
 async def test_the_end_of_the_block_ends_every_child(tmp_path: Path):
     log = tmp_path / "pids"
-    specs = [spec(appending(log, "time.sleep(60)"))] * 2
+    specs = [spec(appending(log, "time.sleep(600)"))] * 2
     async with Children(QUICK).alive(specs):
         pids = await lines_in(log, 2)
     assert not any(is_alive(pid) for pid in pids)
@@ -71,7 +71,7 @@ async def test_a_child_that_does_not_listen_is_killed_after_its_grace_or_at_once
     tmp_path: Path, hurry: Callable[[Children], None]
 ):
     log = tmp_path / "pids"
-    deaf = appending(log, "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)")
+    deaf = appending(log, "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
     children = Children(QUICK)
     async with asyncio.timeout(100), children.alive([spec(deaf, grace_s=0.5)]):
         [pid] = await lines_in(log, 1)

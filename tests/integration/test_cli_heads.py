@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -47,6 +47,10 @@ class Connection:
         async with asyncio.timeout(100):
             return await self._reader.readline()
 
+    async def until(self, end: bytes) -> bytes:
+        async with asyncio.timeout(100):
+            return await self._reader.readuntil(end)
+
     async def rest(self) -> bytes:
         """The bytes that still arrive until the other side closes."""
         async with asyncio.timeout(100):
@@ -70,6 +74,21 @@ async def connected(*, head_timeout_s: float = 60) -> AsyncIterator[Connection]:
         await asyncio.sleep(0.005)
     server.close()
     await server.wait_closed()
+
+
+@asynccontextmanager
+async def connected_in_time(head: str, first_line: str, *, head_timeout_s: float) -> AsyncIterator[Connection]:
+    """A connection whose first head was read in time, even if the machine stood still at an earlier one."""
+    async with AsyncExitStack() as stack:
+        while True:
+            connection = await stack.enter_async_context(connected(head_timeout_s=head_timeout_s))
+            connection.writer.write(f"{head}\r\n\r\n".encode())
+            with suppress(ConnectionError):
+                answered = await connection.first_line()
+                if answered not in (b"", b"HTTP/1.1 408 Request Timeout\r\n"):
+                    break
+        assert answered == f"{first_line}\r\n".encode()
+        yield connection
 
 
 def assert_refused(answer: Answer, status: int) -> dict[str, Any]:
@@ -143,9 +162,8 @@ async def test_a_connection_on_which_nothing_comes_is_closed() -> None:
 
 
 async def test_a_later_head_that_trickles_is_refused_too() -> None:
-    async with connected(head_timeout_s=0.3) as connection:
-        connection.writer.write(b"GET / HTTP/1.1\r\n\r\n")
-        await connection.answer()
+    async with connected_in_time("GET / HTTP/1.1", "HTTP/1.1 200 OK", head_timeout_s=0.3) as connection:
+        await connection.until(b"/ 0")
         connection.writer.write(b"GET /again HTTP/1.1\r\nx:")
 
         assert_refused(await connection.answer(), 408)
@@ -170,8 +188,10 @@ async def test_into_an_answer_that_is_under_way_no_refusal_is_written() -> None:
 
 
 async def test_a_body_may_take_longer_than_a_head() -> None:
-    async with connected(head_timeout_s=0.1) as connection:
-        connection.writer.write(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\na")
+    head = "POST / HTTP/1.1\r\ncontent-length: 2\r\nexpect: 100-continue"
+    async with connected_in_time(head, "HTTP/1.1 100 Continue", head_timeout_s=0.1) as connection:
+        await connection.until(b"\r\n")
+        connection.writer.write(b"a")
         # Twice as long as a head may take.
         await asyncio.sleep(0.2)
         connection.writer.write(b"b")

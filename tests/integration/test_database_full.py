@@ -173,7 +173,9 @@ async def test_the_ballast_is_restored_once_a_deletion_has_made_room(api: Api, b
 
 async def test_health_tests_a_write_and_leaves_no_file_and_no_row(api: Api) -> None:
     services = api.services
-    checks = await HealthChecks(services.database, services.redis, services.store, services.reserve).run()
+    checks = await HealthChecks(
+        services.database, services.redis, services.store, services.reserve, timeout_s=100
+    ).run()
 
     assert {result.severity for result in checks.values()} == {Severity.FINE}
     assert api.stored_files() == []

@@ -48,20 +48,21 @@ def test_the_python_example_makes_a_video(server: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("document", [README, GUIDE], ids=["README.md", "docs/api.md"])
 def test_the_requests_of_the_curl_examples_are_accepted(server: str, document: str) -> None:
     bodies = requests_of(document)
-    answers = [httpx.post(f"{server}/v1/reels", json=json.loads(body)) for body in bodies]
+    answers = [httpx.post(f"{server}/v1/reels", json=json.loads(body), timeout=100) for body in bodies]
 
     assert [answer.status_code for answer in answers] == [202] * len(bodies)
     assert bodies
 
 
 def test_the_guide_names_every_event(server: str) -> None:
-    events = httpx.get(f"{server}/openapi.json").json()["components"]["schemas"]["JobEvent"]["discriminator"]["mapping"]
+    document = httpx.get(f"{server}/openapi.json", timeout=100).json()
+    events = document["components"]["schemas"]["JobEvent"]["discriminator"]["mapping"]
 
     assert [name for name in events if f"`{name}`" not in GUIDE] == []
 
 
 def test_the_guide_names_only_filters_that_exist(server: str) -> None:
     (line,) = re.findall(r"filters (.*) \|$", GUIDE, re.MULTILINE)
-    parameters = httpx.get(f"{server}/openapi.json").json()["paths"]["/v1/jobs"]["get"]["parameters"]
+    parameters = httpx.get(f"{server}/openapi.json", timeout=100).json()["paths"]["/v1/jobs"]["get"]["parameters"]
 
     assert set(re.findall(r"`(\w+)`", line)) <= {parameter["name"] for parameter in parameters}

@@ -16,12 +16,12 @@ STOP = Channels("test").stop
 
 @pytest.fixture
 async def subscriber(redis_client: Redis) -> AsyncIterator[PubSubSubscriber]:
-    async with PubSubSubscriber(redis_client, silence_s=0.5) as subscriber:
+    async with PubSubSubscriber(redis_client, silence_s=3600, ack_timeout_s=3600) as subscriber:
         yield subscriber
 
 
 async def test_every_notification_arrives_with_its_payload(subscriber: PubSubSubscriber, redis_client: Redis) -> None:
-    notifier = Notifier(redis_client, STOP)
+    notifier = Notifier(redis_client, STOP, timeout_s=100)
     received: asyncio.Queue[str] = asyncio.Queue()
     async with notifier.subscribe(subscriber, received.put_nowait):
         assert await notifier.notify("task_1")
@@ -30,7 +30,7 @@ async def test_every_notification_arrives_with_its_payload(subscriber: PubSubSub
 
 
 async def test_a_notification_sets_the_wake_event(subscriber: PubSubSubscriber, redis_client: Redis) -> None:
-    notifier = Notifier(redis_client, STOP)
+    notifier = Notifier(redis_client, STOP, timeout_s=100)
     async with notifier.wake_event(subscriber) as wake_event:
         assert not wake_event.is_set()
         await notifier.notify()
@@ -40,7 +40,7 @@ async def test_a_notification_sets_the_wake_event(subscriber: PubSubSubscriber, 
 async def test_after_an_outage_subscribers_get_an_empty_notification(
     subscriber: PubSubSubscriber, redis_client: Redis, redis_server: RedisServer
 ) -> None:
-    notifier = Notifier(redis_client, STOP)
+    notifier = Notifier(redis_client, STOP, timeout_s=100)
     received: asyncio.Queue[str] = asyncio.Queue()
     async with notifier.subscribe(subscriber, received.put_nowait):
         redis_server.kill()
@@ -59,7 +59,7 @@ async def test_notifying_a_frozen_redis_gives_up_in_time(redis_client: Redis, re
 
 
 async def test_after_unsubscribing_nothing_arrives(subscriber: PubSubSubscriber, redis_client: Redis) -> None:
-    notifier = Notifier(redis_client, STOP)
+    notifier = Notifier(redis_client, STOP, timeout_s=100)
     received: list[str] = []
     async with notifier.subscribe(subscriber, received.append):
         pass

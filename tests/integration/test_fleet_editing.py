@@ -42,7 +42,7 @@ def voice() -> Iterator[ScriptedServer]:
 @pytest.fixture(scope="module")
 def bucket_of_fleet(s3_endpoint: str) -> Bucket:
     name = f"phoenix-{uuid4().hex}"
-    httpx.put(f"{s3_endpoint}/{name}").raise_for_status()
+    httpx.put(f"{s3_endpoint}/{name}", timeout=WITHIN_S).raise_for_status()
     return Bucket(s3_endpoint, name)
 
 
@@ -57,6 +57,7 @@ def fleet(
         "PHOENIX_STORAGE__S3_ACCESS_KEY_ID": "an-id",
         "PHOENIX_STORAGE__S3_SECRET_ACCESS_KEY": "a-secret",
         "PHOENIX_AUTH": "required",
+        "PHOENIX_DATABASE__STATEMENT_TIMEOUT_S": "100",
         "PHOENIX_LLM__BASE_URL": llm.url,
         "PHOENIX_LLM__MODEL": "scripted",
         "PHOENIX_TTS__BASE_URL": f"{voice.url}/v1",
@@ -120,7 +121,7 @@ def test_a_reel_is_watched_on_the_other_replica_by_a_signed_playlist_while_it_is
     playlist = fleet.url(1) + post(fleet, 0, f"/v1/jobs/{job['id']}/media-tokens")["playlist"]
     seen: list[tuple[int, bool]] = []
 
-    with httpx.Client() as player:
+    with httpx.Client(timeout=WITHIN_S) as player:
         end_s = time.monotonic() + WITHIN_S
         text = ""
         while "#EXT-X-ENDLIST" not in text:

@@ -37,7 +37,7 @@ async def main():
 asyncio.run(main())
 server.close()
 """
-TIMEOUT_S = 60
+TIMEOUT_S = 100
 
 
 def run_program(body: str) -> list[str]:

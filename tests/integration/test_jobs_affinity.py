@@ -14,13 +14,13 @@ from phoenix.jobs.scheduling.fair_queue import ReadyTask
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.tables import JobRow, TaskRow
 
-WAIT_S = 10.0
+WAIT_S = 600.0
 
 
 async def start_worker(database: Database, worker_id: str, *models: str, slots: int = 1) -> None:
     said = WorkerReport(worker_id, "host", 1, "cpu", {"gpu": slots}, serves=("animatic",), models=models)
     async with database.write() as uow:
-        await record_heartbeat(uow, said, lease_s=15)
+        await record_heartbeat(uow, said, lease_s=600)
 
 
 async def dispatch_clip(database: Database, model: str = "animatic") -> ReadyTask:
@@ -67,7 +67,7 @@ async def test_a_clip_is_left_to_a_worker_that_only_encodes_a_clip_of_its_model(
     held = await claim_next(database, worker_id="wrk_holder")
     async with database.write() as uow:
         stages = {held.task_id: Stage.ENCODE}
-        await renew_leases(uow, worker_id="wrk_holder", task_ids=[held.task_id], lease_s=15, stages=stages)
+        await renew_leases(uow, worker_id="wrk_holder", task_ids=[held.task_id], lease_s=600, stages=stages)
     task = await dispatch_clip(database)
 
     assert await leaves(database, task)

@@ -21,7 +21,7 @@ WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 1}, serves=("anim
 async def start_worker(database: Database, slots: int = 1) -> None:
     async with database.write() as uow:
         await record_heartbeat(
-            uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": slots}, serves=("animatic",)), lease_s=15
+            uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": slots}, serves=("animatic",)), lease_s=600
         )
 
 

@@ -4,14 +4,13 @@ import asyncio
 from datetime import timedelta
 from typing import get_args
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlmodel import col
 
 from builders import OWNER, RULE, claim_next, complete_next, get_job, make_failure, make_result, submit_reel
 from phoenix.clock import utc_now
 from phoenix.contract.history import Stats, StatsBy, StatsStep
 from phoenix.db import insert_rows
-from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.cancel_and_retry import cancel, retry
 from phoenix.jobs.execution.recovery import recover_from_lost_worker
@@ -246,9 +245,10 @@ async def test_old_minutes_are_deleted_before_old_days(database: Database) -> No
     await submit_reel(database)
     await fail_next(database)
     await count_all(database)
-    three_days_ago = update(StatsRow).where(col(StatsRow.resolution_s) > 0).values(starts_at=db_now(-3 * 86400))
     async with database.write() as uow:
-        await uow.session.execute(three_days_ago)
+        # Of two minutes, if one ended here: each row keeps a time of its own.
+        for row in await uow.session.scalars(select(StatsRow).where(col(StatsRow.resolution_s) > 0)):
+            row.starts_at -= timedelta(days=3)
         await delete_old_stats(uow, kept_s=90 * 86400)
 
     async with database.read() as session:

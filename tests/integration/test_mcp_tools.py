@@ -106,7 +106,7 @@ async def test_the_result_has_links_that_work_without_a_key_and_a_picture(mcp_se
     links = links_of(result)
     assert again["job_id"] == made["job_id"]
     assert list(links) == [f"{made['job_id']}{end}.mp4" for end in ("", "-clip-0", "-clip-1")]
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=100) as http:
         for url in links.values():
             assert (await http.get(url)).content[4:8] == b"ftyp"
     assert picture_of(result).width > 100

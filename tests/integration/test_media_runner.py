@@ -133,7 +133,7 @@ def test_a_command_runs_under_every_limit(media_tools: MediaTools) -> None:
 def test_much_error_output_does_not_stall_a_command_that_reads_its_input(media_tools: MediaTools) -> None:
     """A child that fills its error pipe before it reads its input would wait for ever for one that waits for it."""
     script = "i=0; while [ $i -lt 20000 ]; do echo 'a line of complaint that nobody reads' >&2; i=$((i+1)); done; cat"
-    chatty = replace(media_tools, ffmpeg="/bin/sh", timeout_s=20)
+    chatty = replace(media_tools, ffmpeg="/bin/sh", timeout_s=100)
 
     result = run_ffmpeg(
         ["-c", f"{script} >/dev/null"], tools=chatty, stage=Stage.ENCODE, stdin_chunks=[bytes(10**6)] * 3
@@ -173,7 +173,7 @@ def test_ffmpeg_dies_with_a_worker_that_is_killed(media_tools: MediaTools, tmp_p
     wait_for(lambda: not is_alive(child))
 
 
-def wait_for(condition: Callable[[], bool], limit_s: float = 15) -> None:
+def wait_for(condition: Callable[[], bool], limit_s: float = 100) -> None:
     deadline_s = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline_s, "it did not happen in time"
@@ -193,14 +193,14 @@ def test_a_configured_ffmpeg_that_is_not_there_is_not_replaced_in_silence() -> N
 
 
 def test_the_time_for_which_frames_are_waited_for_does_not_count(media_tools: MediaTools) -> None:
-    limit_s = 5.0
+    limit_s = 10.0
 
     def slow_frames() -> Iterator[bytes]:
-        for _ in range(3):
-            time.sleep(limit_s * 0.6)
+        for _ in range(2):
+            time.sleep(limit_s * 0.55)
             yield bytes(64 * 64 * 3)
 
     command = ["-nostdin", "-v", "error", "-progress", "pipe:1", "-f", "rawvideo", "-pix_fmt", "rgb24"]
     command += ["-s", "64x64", "-i", "-", "-f", "null", "-"]
     tools = replace(media_tools, timeout_s=limit_s)
-    assert run_ffmpeg(command, tools=tools, stage=Stage.ENCODE, stdin_chunks=slow_frames()).progress.frames == 3
+    assert run_ffmpeg(command, tools=tools, stage=Stage.ENCODE, stdin_chunks=slow_frames()).progress.frames == 2

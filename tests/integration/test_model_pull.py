@@ -175,7 +175,7 @@ def test_the_command_prints_the_folder_and_how_to_pin_the_commit(hub, tiny_pipel
     environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
     environment |= {"PHOENIX_ENGINE__CATALOG_FILE": str(catalog), "PATH": os.environ["PATH"]}
     command = [sys.executable, "-m", "phoenix", "models", "pull", "tiny-wan"]
-    done = child_processes.run(command, check=False, env=environment, capture_output=True, text=True, timeout=60)
+    done = child_processes.run(command, check=False, env=environment, capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stdout.strip()) == (
         0,
         str(tmp_path / "home" / "hub" / "models--acme--tiny" / "snapshots" / COMMIT),

@@ -79,9 +79,9 @@ async def test_nothing_but_ids_goes_into_redis(queue: ArqTaskQueue, redis_client
 async def test_an_enqueue_is_published_on_the_wake_channel(queue: ArqTaskQueue, redis_client: Redis) -> None:
     async with redis_client.pubsub() as pubsub:
         await pubsub.subscribe("test:wake:gpu")
-        await pubsub.get_message(timeout=60)
+        await pubsub.get_message(timeout=100)
         await queue.enqueue("gpu", make_messages(1))
-        message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=60)
+        message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=100)
     assert message is not None
 
 

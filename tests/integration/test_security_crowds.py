@@ -65,7 +65,7 @@ async def count_turns_to_accept(connections: int) -> int:
     with ExitStack() as stack:
         for _ in range(connections):
             stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(100):
             while len(server.server_state.connections) < connections:
                 await asyncio.sleep(0)
                 turns += 1

@@ -42,7 +42,7 @@ async def test_a_signed_url_gives_the_object_to_anyone(store: ArtifactStore) -> 
     await store.put_stream(VIDEO, chunks(LARGE), None)
     url = await store.signed_url(VIDEO, 60)
     assert url is not None
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=100) as http:
         whole = await http.get(url)
         part = await http.get(url, headers={"Range": "bytes=10-19"})
     assert whole.content == LARGE
@@ -71,7 +71,7 @@ async def test_an_output_is_given_out_with_its_type_and_an_upload_without(
     await store.put_stream(key, chunks(content), None)
     url = await store.signed_url(key, 60)
     assert url is not None
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=100) as http:
         given = (await http.get(url)).headers["content-type"]
     assert given == media_type if media_type else not given.startswith(("text/", "video/"))
 

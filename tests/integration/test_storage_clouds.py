@@ -80,7 +80,7 @@ async def test_a_signed_url_gives_parts_of_the_object_to_anyone(
 
     assert url is not None
     assert url.startswith(f"{find_link_origin(storage)}/")
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=100) as http:
         part = await http.get(url, headers={"Range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, LARGE[10:20])
     given = part.headers["content-type"]

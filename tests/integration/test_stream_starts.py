@@ -56,7 +56,7 @@ def log(database: Database) -> CoalescingEventLog:
 async def hub(redis_client: Redis, log: CoalescingEventLog) -> AsyncIterator[Hub]:
     settings = EventSettings(heartbeat_s=3600)
     async with (
-        PubSubSubscriber(redis_client) as subscriber,
+        PubSubSubscriber(redis_client, silence_s=3600, ack_timeout_s=3600) as subscriber,
         Hub(subscriber, log, prefix="test", settings=settings) as hub,
     ):
         yield hub

@@ -39,7 +39,7 @@ async def serving(answer: Answer, http: Literal["httptools", "h11"] = "httptools
 
 
 async def fetch(port: int) -> bytes:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_S) as client:
         return (await client.get(f"http://127.0.0.1:{port}/")).content
 
 

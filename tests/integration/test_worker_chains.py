@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fixtures.gated_ffmpeg import GatedFfmpeg
 from fixtures.talking_model import write_talking_catalog
 from fixtures.tiny_pipelines import TinyPipelines, tiny_catalog_toml
-from fixtures.workplace import OpenHarness, WorkerHarness, a_chain, a_reel, a_wan_reel, slowed
+from fixtures.workplace import OpenHarness, WorkerHarness, a_chain, a_reel, a_wan_reel, occupied_slot, slowed
 from phoenix.contract import ConditionSource, JobState, ResolvedCondition, ResolvedExtension, ResolvedReel
 from phoenix.engine.backends.animatic.engine import AnimaticEngine
 from phoenix.engine.interface import ClipInputs, RenderedClip, RenderObserver
@@ -22,7 +23,7 @@ from phoenix.jobs.repository import FullJob
 from phoenix.media.decode import write_last_frame
 from phoenix.media.ffmpeg import MediaTools
 from phoenix.media.probe import ProbeLimits
-from phoenix.settings import EngineSettings
+from phoenix.settings import EngineSettings, MediaSettings, WorkerSettings
 from phoenix.storage.keys import upload_key
 
 MODEL = "tiny-wan-i2v"
@@ -126,14 +127,22 @@ async def test_a_clip_of_another_job_is_continued_from_its_end(harness: WorkerHa
     assert np.abs(start[0] - end[-1])[:44].mean() < 4
 
 
-async def test_a_retry_of_the_second_clip_does_not_render_the_first_again(open_harness: OpenHarness) -> None:
-    harness = await open_harness(animatic=slowed(0.05))
+async def test_a_retry_of_the_second_clip_does_not_render_the_first_again(
+    open_harness: OpenHarness, gated_ffmpeg: GatedFfmpeg, tmp_path: Path
+) -> None:
+    slots = tmp_path / "slots"
+    slots.mkdir()
+    media, worker = MediaSettings(ffmpeg=str(gated_ffmpeg.program)), WorkerSettings(slots_dir=slots)
+    harness = await open_harness(media=media, worker=worker)
     async with harness.worker():
-        job_id = await harness.submit(a_chain(a_reel(clips=2, steps=40)))
-        # It takes two seconds more: time for a busy machine to cancel it.
-        await harness.until_step(job_id, clip=1)
-        await harness.cancel(job_id)
-        await harness.until_ended(job_id)
+        job_id = await harness.submit(a_chain(a_reel(clips=2)))
+        # The first clip has left the device, and the second one waits for the first.
+        await gated_ffmpeg.until_begun()
+        with occupied_slot(slots):
+            gated_ffmpeg.open()
+            await harness.until(job_id, lambda job: job.tasks[1].state is TaskState.RUNNING)
+            await harness.cancel(job_id)
+            await harness.until_ended(job_id)
         async with harness.services.database.write() as uow:
             await retry(uow, job_id, owner_id="anyone", queue_timeout_s=60)
         job = await harness.until_ended(job_id)

@@ -1,14 +1,14 @@
 """Attempts that end early: canceled, handed back, lost to another worker, or cut off from their database."""
 
 import asyncio
-import time
+import io
 from itertools import pairwise
 
-import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
 from fixtures.database_lock import locked
+from fixtures.log_lines import lines_about
 from fixtures.redis_server import RedisServer
 from fixtures.workplace import TIMEOUT_S, OpenHarness, WorkerHarness, a_reel, slowed
 from phoenix.contract import JobState
@@ -49,15 +49,15 @@ async def take_away(harness: WorkerHarness, job: FullJob) -> None:
 
 
 async def test_a_cancel_reaches_a_running_clip_long_before_the_next_heartbeat(open_harness: OpenHarness) -> None:
-    harness = await open_harness(animatic=SLOW, scheduler=SchedulerSettings(lease_s=60, heartbeat_s=30))
+    # The next heartbeat, like the end of the clip, comes after `until_ended` has given up.
+    rare = SchedulerSettings(lease_s=3 * TIMEOUT_S, heartbeat_s=1.2 * TIMEOUT_S)
+    harness = await open_harness(animatic=slowed(0.2), scheduler=rare)
     async with harness.worker():
         job_id = await harness.submit(a_reel(steps=LONG))
-        await harness.until_step(job_id, 2)
-        asked_s = time.monotonic()
+        await harness.until_step(job_id)
         await harness.cancel(job_id)
         job = await harness.until_ended(job_id)
     assert job.row.state is JobState.CANCELED
-    assert time.monotonic() - asked_s < 25
     assert await outcomes(harness, job) == [AttemptEndState.CANCELED]
 
 
@@ -104,7 +104,7 @@ async def test_a_clip_whose_lease_was_lost_is_stopped_and_made_again(open_harnes
 
 
 async def test_a_drain_lets_what_was_begun_finish(open_harness: OpenHarness) -> None:
-    harness = await open_harness(animatic=SLOW)
+    harness = await open_harness(animatic=SLOW, worker=WorkerSettings(drain_grace_s=TIMEOUT_S))
     async with harness.worker("gpu") as shutdown:
         job_id = await harness.submit(a_reel(clips=2, steps=20))
         await harness.until_step(job_id)
@@ -139,12 +139,11 @@ async def test_a_second_signal_does_not_wait_for_the_grace(open_harness: OpenHar
 async def test_an_idle_worker_drains_at_once_while_redis_is_frozen(
     open_harness: OpenHarness, redis_server: RedisServer
 ) -> None:
-    harness = await open_harness(worker=WorkerSettings(drain_grace_s=600))
+    # `worker` gives it half of the grace.
+    harness = await open_harness(redis_timeout_s=1, worker=WorkerSettings(drain_grace_s=2 * TIMEOUT_S))
     async with harness.worker() as shutdown:
         redis_server.pause()
-        asked_s = time.monotonic()
         shutdown.request()
-    assert time.monotonic() - asked_s < 60
     redis_server.resume()
 
 
@@ -187,19 +186,17 @@ async def test_a_result_is_held_until_the_database_takes_it(open_harness: OpenHa
     assert await outcomes(harness, job) == [AttemptEndState.SUCCEEDED]
 
 
-async def test_a_worker_cut_off_from_its_database_stops_before_its_lease_is_over(
-    open_harness: OpenHarness, capsys: pytest.CaptureFixture[str]
+async def test_a_worker_cut_off_from_its_database_stops_by_itself(
+    open_harness: OpenHarness, log_lines: io.StringIO
 ) -> None:
     short = SchedulerSettings(lease_s=6, heartbeat_s=0.5)
     harness = await open_harness(animatic=SLOW, database_busy_s=0.2, scheduler=short)
     async with harness.worker("gpu"):
         job_id = await harness.submit(a_reel(steps=LONG))
-        await harness.until_step(job_id)
-        async with locked(harness.settings):
-            # The lease is 6 s; it must have stopped when somebody else could take over.
-            await asyncio.sleep(6.2)
-            logged = capsys.readouterr()
-    assert "the attempt was stopped" in logged.out + logged.err
+        await harness.until_running(job_id)
+        async with locked(harness.settings), asyncio.timeout(TIMEOUT_S):
+            while not lines_about(log_lines, "the attempt was stopped"):  # noqa: ASYNC110 - a text
+                await asyncio.sleep(0.05)
 
 
 async def test_two_clips_are_never_on_a_device_with_one_slot(open_harness: OpenHarness) -> None:

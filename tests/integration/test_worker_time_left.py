@@ -5,19 +5,17 @@ from typing import Any
 
 from redis.asyncio.client import PubSub
 
+from fixtures.redis_server import read_published
 from fixtures.workplace import OpenHarness, a_reel, slowed
+from phoenix.services import Services
 
 CLIPS = 3
 
 
-async def progress_of(pubsub: PubSub, job_id: str) -> list[dict[str, Any]]:
+async def progress_of(services: Services, pubsub: PubSub, job_id: str) -> list[dict[str, Any]]:
     """Every progress of the job's clips that was published up to now."""
-    events: list[dict[str, Any]] = []
-    while (message := await pubsub.get_message(timeout=0.1)) is not None:
-        event = json.loads(message["data"]) if message["type"] == "message" else {}
-        if event.get("type") == "clip.progress" and event["job_id"] == job_id:
-            events.append(event)
-    return events
+    published = await read_published(services.redis, pubsub, services.channels.job(job_id))
+    return [event for event in map(json.loads, published) if event["type"] == "clip.progress"]
 
 
 async def test_no_time_left_is_shown_before_it_is_known_and_then_all_that_is_to_come(open_harness: OpenHarness) -> None:
@@ -28,7 +26,7 @@ async def test_no_time_left_is_shown_before_it_is_known_and_then_all_that_is_to_
             job_id = await harness.submit(a_reel(clips=CLIPS, steps=10))
             await pubsub.subscribe(harness.services.channels.job(job_id))
             await harness.until_ended(job_id)
-            reels.append(await progress_of(pubsub, job_id))
+            reels.append(await progress_of(harness.services, pubsub, job_id))
     first_reel, second_reel = reels
 
     assert {event["job_eta_s"] for event in first_reel if event["clip_index"] == 0} == {None}

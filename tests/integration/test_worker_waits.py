@@ -2,24 +2,24 @@
 
 import asyncio
 import json
-import os
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio.client import PubSub
 
-from fixtures.workplace import OWNER, TIMEOUT_S, OpenHarness, WorkerHarness, a_reel, a_wan_reel
+from fixtures.redis_server import read_published
+from fixtures.workplace import OWNER, TIMEOUT_S, OpenHarness, WorkerHarness, a_reel, a_wan_reel, occupied_slot
 from phoenix.api.background.queue_positions import QueuePositionPublisher
 from phoenix.api.job_views import JobViews
 from phoenix.contract import Job, JobState, WaitingCode
 from phoenix.engine.backends.diffusers.loading import LOAD_LOCK
-from phoenix.engine.file_lock import try_lock
+from phoenix.services import Services
 from phoenix.settings import EngineSettings, SchedulerSettings, WorkerSettings
 
 # The next renewal that is due comes after the test: a stage is reported because it changed.
-RARE = SchedulerSettings(lease_s=300, heartbeat_s=120)
+RARE = SchedulerSettings(lease_s=3 * TIMEOUT_S, heartbeat_s=1.2 * TIMEOUT_S)
 
 
 async def until(harness: WorkerHarness, job_id: str, is_so: Callable[[Job], bool]) -> Job:
@@ -37,22 +37,10 @@ def waits_with(code: WaitingCode) -> Callable[[Job], bool]:
     return lambda job: job.waiting_reason is not None and job.waiting_reason.code is code
 
 
-@contextmanager
-def occupied_slot(folder: Path) -> Generator[None]:
-    """Another process on the same device has its only slot."""
-    slot = try_lock(folder / "cpu.0")
-    assert slot is not None
-    try:
-        yield
-    finally:
-        os.close(slot)
-
-
-async def queue_events(stream: PubSub) -> AsyncIterator[dict[str, Any]]:
+async def queue_events(services: Services, stream: PubSub, job_id: str) -> list[dict[str, Any]]:
     """The events `job.queue` that have been published."""
-    while message := await stream.get_message(timeout=0):
-        if message["type"] == "message" and (event := json.loads(message["data"]))["type"] == "job.queue":
-            yield event
+    published = await read_published(services.redis, stream, services.channels.job(job_id))
+    return [event for event in map(json.loads, published) if event["type"] == "job.queue"]
 
 
 async def test_a_clip_whose_model_is_being_loaded_says_so(open_harness: OpenHarness, tiny_wan_catalog: Path) -> None:
@@ -92,6 +80,6 @@ async def test_a_stream_hears_what_a_claimed_clip_waits_for(open_harness: OpenHa
                 with occupied_slot(tmp_path) if code is WaitingCode.NO_ROOM_ON_DEVICE else nullcontext():
                     await until(harness, job_id, waits_with(code))
                     await positions.publish()
-        codes = [each["waiting_reason"]["code"] async for each in queue_events(stream)]
+        codes = [each["waiting_reason"]["code"] for each in await queue_events(services, stream, job_id)]
 
     assert codes == [WaitingCode.NO_ROOM_ON_DEVICE, WaitingCode.NO_WORKER_FOR_QUEUE]

@@ -61,8 +61,10 @@ class HealthChecks:
         store: ArtifactStore,
         reserve: StorageReserve,
         *,
+        timeout_s: float = CHECK_TIMEOUT_S,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._timeout_s = timeout_s
         self._database = database
         self._redis = redis
         self._store = store
@@ -79,7 +81,7 @@ class HealthChecks:
             "redis": send(self._redis, ("PING",)),
             "storage": self._read_store(),
         }
-        reads = asyncio.gather(*map(_run_check, calls.values()))
+        reads = asyncio.gather(*(_run_check(call, self._timeout_s) for call in calls.values()))
         read, written = await asyncio.gather(reads, self._find_written())
         found = dict(zip(calls, read, strict=True))
         # What cannot be read cannot be written either, and the reason of the read says more.
@@ -90,7 +92,8 @@ class HealthChecks:
         async with self._write_lock:
             if self._clock_s() - self._written_at_s >= WRITE_CHECK_AGE_S:
                 writes = {"database": self._write_database(), "storage": self._write_store()}
-                results = await asyncio.gather(*(_run_check(write, is_write=True) for write in writes.values()))
+                checks = [_run_check(write, self._timeout_s, is_write=True) for write in writes.values()]
+                results = await asyncio.gather(*checks)
                 self._written = dict(zip(writes, results, strict=True))
                 self._written_at_s = self._clock_s()
         short = {
@@ -129,14 +132,14 @@ async def _one_chunk() -> AsyncIterator[bytes]:
     yield bytes(4096)
 
 
-async def _run_check(check: Awaitable[object], *, is_write: bool = False) -> CheckResult:
+async def _run_check(check: Awaitable[object], timeout_s: float, *, is_write: bool = False) -> CheckResult:
     try:
-        async with asyncio.timeout(CHECK_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             await check
     except TimeoutError:
         # A write also waits for the writes of others.
         severity = Severity.LIMITED if is_write else Severity.DOWN
-        return CheckResult(f"no answer within {in_seconds(CHECK_TIMEOUT_S)}", severity)
+        return CheckResult(f"no answer within {in_seconds(timeout_s)}", severity)
     except SchemaOutdated:
         return CheckResult("not migrated", Severity.DOWN)
     except (StorageFull, StoreFull):

@@ -48,12 +48,12 @@ class BatcherHarness:
     def render(self, requests: Sequence[RenderRequest]) -> None:
         self.calls.append(sorted(request.clip.seed for request in requests))
         self.begun.release()
-        assert self.gate.wait(30)
+        assert self.gate.wait(100)
         for request in requests:
             request.finish(RenderedClip(iter(()), 64, 64, 8, 9, batch_size=len(requests)))
 
     def wait_for_call(self) -> None:
-        assert self.begun.acquire(timeout=30)
+        assert self.begun.acquire(timeout=100)
 
     def close(self) -> None:
         self.gate.set()
@@ -76,15 +76,15 @@ def eventually(is_so: Callable[[], bool]) -> None:
 
 
 def test_a_full_batch_does_not_wait_for_the_end_of_its_window():
-    harness = BatcherHarness(window_s=60)
+    harness = BatcherHarness(window_s=3600)
     clips = [harness.submit(seed, limit=3)[1] for seed in range(3)]
-    assert [clip.result(30).batch_size for clip in clips] == [3, 3, 3]
+    assert [clip.result(100).batch_size for clip in clips] == [3, 3, 3]
     assert harness.calls == [[0, 1, 2]]
     harness.close()
 
 
 def test_a_clip_without_others_is_rendered_after_its_window(harness: BatcherHarness):
-    assert harness.submit(1)[1].result(30).batch_size == 1
+    assert harness.submit(1)[1].result(100).batch_size == 1
 
 
 def test_clips_that_arrive_while_the_device_is_busy_share_the_next_call(harness: BatcherHarness):
@@ -95,16 +95,16 @@ def test_clips_that_arrive_while_the_device_is_busy_share_the_next_call(harness:
     eventually(lambda: harness.slots.waiting == 1)
     eventually(lambda: harness.batcher.waiting_clips == 3)
     harness.gate.set()
-    assert first.result(30).batch_size == 1
-    assert [clip.result(30).batch_size for clip in later] == [3, 3, 3]
+    assert first.result(100).batch_size == 1
+    assert [clip.result(100).batch_size for clip in later] == [3, 3, 3]
     assert harness.calls == [[0], [1, 2, 3]]
 
 
 def test_clips_of_another_shape_are_another_call():
-    harness = BatcherHarness(window_s=60)
+    harness = BatcherHarness(window_s=3600)
     clips = [harness.submit(seed, limit=2, width=64 * (1 + seed % 2))[1] for seed in range(4)]
     for clip in clips:
-        clip.result(30)
+        clip.result(100)
     assert sorted(harness.calls) == [[0, 2], [1, 3]]
     harness.close()
 
@@ -117,9 +117,9 @@ def test_a_stopped_clip_leaves_its_waiting_batch_at_once_and_the_others_are_rend
     eventually(lambda: harness.batcher.waiting_clips == 2)
     stopped.stop.stop(StopReason.CANCEL)
     with pytest.raises(RenderStopped):
-        leaving.result(30)
+        leaving.result(100)
     harness.gate.set()
-    assert (first.result(30).batch_size, staying.result(30).batch_size) == (1, 1)
+    assert (first.result(100).batch_size, staying.result(100).batch_size) == (1, 1)
     assert harness.calls == [[0], [2]]
 
 
@@ -132,10 +132,10 @@ def test_a_batch_whose_clips_are_all_stopped_leaves_the_queue_of_the_device(harn
             recorder.stop.stop(StopReason.PREEMPT)
         for clip in clips:
             with pytest.raises(RenderStopped):
-                clip.result(30)
+                clip.result(100)
         eventually(lambda: harness.slots.waiting == 0)
     assert harness.calls == []
-    assert harness.submit(3)[1].result(30).batch_size == 1
+    assert harness.submit(3)[1].result(100).batch_size == 1
 
 
 def test_a_clip_that_is_stopped_in_a_call_does_not_wait_for_its_end(harness: BatcherHarness):
@@ -144,7 +144,7 @@ def test_a_clip_that_is_stopped_in_a_call_does_not_wait_for_its_end(harness: Bat
     harness.wait_for_call()
     recorder.stop.stop(StopReason.CANCEL)
     with pytest.raises(RenderStopped):
-        clip.result(30)
+        clip.result(100)
     assert harness.slots.in_use == 1
     harness.gate.set()
     eventually(lambda: harness.slots.in_use == 0)
@@ -185,7 +185,7 @@ def test_every_clip_of_a_batch_reports_that_its_model_is_loaded_the_late_ones_to
 
     @contextmanager
     def load(_stop: StopToken) -> Generator[None]:
-        assert loaded.wait(30)
+        assert loaded.wait(100)
         yield
 
     first, rendered = harness.submit(1, preload=load)
@@ -193,7 +193,7 @@ def test_every_clip_of_a_batch_reports_that_its_model_is_loaded_the_late_ones_to
     late, also = harness.submit(2, preload=load)
     eventually(lambda: late.stages == [Stage.LOAD])
     loaded.set()
-    assert (rendered.result(30).batch_size, also.result(30).batch_size) == (2, 2)
+    assert (rendered.result(100).batch_size, also.result(100).batch_size) == (2, 2)
     assert first.stages == late.stages == [Stage.LOAD, Stage.QUEUE]
 
 
@@ -206,16 +206,16 @@ def test_a_clip_that_is_stopped_by_the_report_of_a_load_ends(harness: BatcherHar
     _, rendered = harness.submit(1, preload=load, recorder=stopping_at(Stage.LOAD))
 
     with pytest.raises(RenderStopped):
-        rendered.result(30)
+        rendered.result(100)
     assert harness.batcher.waiting_clips == 0
 
 
 def test_a_clip_that_may_not_share_a_call_joins_none_and_is_joined_by_none():
-    harness = BatcherHarness(window_s=60)
+    harness = BatcherHarness(window_s=3600)
     open_clip = harness.submit(0, limit=2)[1]
     eventually(lambda: harness.batcher.waiting_clips == 1)
-    assert harness.submit(1, limit=1)[1].result(30).batch_size == 1
-    harness.submit(2, limit=2)[1].result(30)
-    assert open_clip.result(30).batch_size == 2
+    assert harness.submit(1, limit=1)[1].result(100).batch_size == 1
+    harness.submit(2, limit=2)[1].result(100)
+    assert open_clip.result(100).batch_size == 2
     assert harness.calls == [[1], [0, 2]]
     harness.close()

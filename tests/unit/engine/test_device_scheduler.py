@@ -61,13 +61,13 @@ class Caller:
         try:
             with scheduler.reserve(estimate, self.stop, timeout_s=60):
                 self.is_in.set()
-                self._leave.wait(30)
+                self._leave.wait(100)
         except RenderStopped:
             self.was_stopped = True
 
     def leave(self) -> None:
         self._leave.set()
-        self._thread.join(30)
+        self._thread.join(100)
 
     def is_waiting(self) -> bool:
         return not self.is_in.wait(0.05)
@@ -92,8 +92,8 @@ def test_calls_whose_memory_fits_run_at_the_same_time():
         reserving(scheduler, DeviceReservation("a", 40)) as one,
         reserving(scheduler, DeviceReservation("b", 40)) as two,
     ):
-        assert one.is_in.wait(30)
-        assert two.is_in.wait(30)
+        assert one.is_in.wait(100)
+        assert two.is_in.wait(100)
         assert scheduler.running_calls == 2
 
 
@@ -103,20 +103,20 @@ def test_a_call_that_does_not_fit_waits_for_the_running_call():
         reserving(scheduler, DeviceReservation("a", 60)) as one,
         reserving(scheduler, DeviceReservation("b", 60)) as two,
     ):
-        assert one.is_in.wait(30)
+        assert one.is_in.wait(100)
         assert two.is_waiting()
         one.leave()
-        assert two.is_in.wait(30)
+        assert two.is_in.wait(100)
 
 
 def test_memory_that_a_running_call_uses_is_not_counted_twice():
     meter = FixedMeter()
     scheduler = make_scheduler(meter, FixedWeights(loaded=10))
     with reserving(scheduler, DeviceReservation("a", 40)) as one:
-        assert one.is_in.wait(30)
+        assert one.is_in.wait(100)
         meter.allocated = 50  # 10 of weights, and all 40 of its peak
         with reserving(scheduler, DeviceReservation("b", 45)) as two:
-            assert two.is_in.wait(30)
+            assert two.is_in.wait(100)
 
 
 def test_weights_that_are_loaded_during_a_wait_reduce_the_free_memory():
@@ -126,26 +126,26 @@ def test_weights_that_are_loaded_during_a_wait_reduce_the_free_memory():
         reserving(scheduler, DeviceReservation("a", 40)) as one,
         reserving(scheduler, DeviceReservation("b", 30)) as two,
     ):
-        assert one.is_in.wait(30)
-        assert two.is_in.wait(30)
+        assert one.is_in.wait(100)
+        assert two.is_in.wait(100)
         with reserving(scheduler, DeviceReservation("c", 27)) as three:
             assert three.is_waiting()
             meter.allocated = weights.loaded = 50
             two.leave()
             assert three.is_waiting()
             one.leave()
-            assert three.is_in.wait(30)
+            assert three.is_in.wait(100)
 
 
 def test_weights_that_are_loading_reduce_the_free_memory():
     meter, weights = FixedMeter(), FixedWeights(loading=50)
     scheduler = make_scheduler(meter, weights)
     with reserving(scheduler, DeviceReservation("a", 30)) as one:
-        assert one.is_in.wait(30)
+        assert one.is_in.wait(100)
         with reserving(scheduler, DeviceReservation("b", 30)) as two:
             assert two.is_waiting()
             one.leave()
-            assert two.is_in.wait(30)
+            assert two.is_in.wait(100)
 
 
 def test_a_model_may_load_during_calls_only_if_it_fits_at_the_peak_of_each():
@@ -153,7 +153,7 @@ def test_a_model_may_load_during_calls_only_if_it_fits_at_the_peak_of_each():
     scheduler = make_scheduler(FixedMeter(), weights)
     assert scheduler.can_load()
     with reserving(scheduler, DeviceReservation("a", 40)) as one:
-        assert one.is_in.wait(30)
+        assert one.is_in.wait(100)
         assert not scheduler.can_load()
         weights.loading = 55
         assert scheduler.can_load()
@@ -163,7 +163,7 @@ def test_a_model_may_load_during_calls_only_if_it_fits_at_the_peak_of_each():
 def test_no_model_loads_during_a_call_that_is_measured_or_exclusive(reservation: DeviceReservation):
     scheduler = make_scheduler(FixedMeter(), FixedWeights(loading=1))
     with reserving(scheduler, reservation) as one:
-        assert one.is_in.wait(30)
+        assert one.is_in.wait(100)
         assert not scheduler.can_load()
 
 
@@ -171,26 +171,26 @@ def test_a_call_with_an_unknown_peak_runs_alone():
     scheduler = make_scheduler(FixedMeter())
     assert scheduler.needs_measuring(DeviceReservation("a"))
     with reserving(scheduler, DeviceReservation("a")) as one, reserving(scheduler, DeviceReservation("b", 1)) as two:
-        assert one.is_in.wait(30)
+        assert one.is_in.wait(100)
         assert two.is_waiting()
 
 
 def test_a_call_larger_than_the_device_runs_alone():
     scheduler = make_scheduler(FixedMeter())
     with reserving(scheduler, DeviceReservation("a", 1000)) as one:
-        assert one.is_in.wait(30)
+        assert one.is_in.wait(100)
 
 
 def test_without_a_meter_only_exclusive_calls_run_alone():
     scheduler = make_scheduler(None)
     with reserving(scheduler, DeviceReservation("a")) as one, reserving(scheduler, DeviceReservation("b")) as two:
-        assert one.is_in.wait(30)
-        assert two.is_in.wait(30)
+        assert one.is_in.wait(100)
+        assert two.is_in.wait(100)
         with reserving(scheduler, DeviceReservation("c", is_exclusive=True)) as three:
             assert three.is_waiting()
             one.leave()
             two.leave()
-            assert three.is_in.wait(30)
+            assert three.is_in.wait(100)
 
 
 def test_a_model_with_a_limit_of_one_call_has_one_call_at_a_time():
@@ -199,24 +199,24 @@ def test_a_model_with_a_limit_of_one_call_has_one_call_at_a_time():
         reserving(scheduler, DeviceReservation("a", max_calls_of_model=1)) as one,
         reserving(scheduler, DeviceReservation("a", max_calls_of_model=1)) as two,
     ):
-        assert one.is_in.wait(30)
+        assert one.is_in.wait(100)
         assert two.is_waiting()
         one.leave()
-        assert two.is_in.wait(30)
+        assert two.is_in.wait(100)
 
 
 def test_an_exclusive_call_that_waits_is_not_overtaken():
     scheduler = make_scheduler(None)
     with reserving(scheduler, DeviceReservation("a")) as one:
-        assert one.is_in.wait(30)
+        assert one.is_in.wait(100)
         with reserving(scheduler, DeviceReservation("b", is_exclusive=True)) as alone:
             assert alone.is_waiting()
             with reserving(scheduler, DeviceReservation("c")) as late:
                 assert late.is_waiting()
                 one.leave()
-                assert alone.is_in.wait(30)
+                assert alone.is_in.wait(100)
                 alone.leave()
-                assert late.is_in.wait(30)
+                assert late.is_in.wait(100)
 
 
 def test_calls_that_wait_for_the_measurement_of_their_shape_then_run_at_the_same_time():
@@ -236,28 +236,28 @@ def test_calls_that_wait_for_the_measurement_of_their_shape_then_run_at_the_same
         for caller in (first, second, third):
             if caller not in waiting:
                 caller.leave()
-        assert all(caller.is_in.wait(30) for caller in waiting)
+        assert all(caller.is_in.wait(100) for caller in waiting)
         assert scheduler.running_calls == 2
 
 
 def test_a_wait_past_the_limit_raises_timeout_and_leaves_the_queue():
     scheduler = make_scheduler(None)
     with reserving(scheduler, DeviceReservation("a", is_exclusive=True)) as one:
-        assert one.is_in.wait(30)
+        assert one.is_in.wait(100)
         with pytest.raises(TaskFailed, match=r"within 0.02 s \(calls on it: 1\)") as failed:
             scheduler.reserve(lambda: DeviceReservation("b"), StopToken(), timeout_s=0.02).__enter__()
         assert (failed.value.code, failed.value.stage) == (FailureCode.TIMEOUT, Stage.QUEUE)
         assert failed.value.retriable
         with reserving(scheduler, DeviceReservation("c")) as next_one:
             one.leave()
-            assert next_one.is_in.wait(30)
+            assert next_one.is_in.wait(100)
 
 
 @pytest.mark.parametrize("reason", [StopReason.CANCEL, StopReason.LOST])
 def test_a_wait_can_be_stopped_and_leaves_the_queue(reason: StopReason):
     scheduler = make_scheduler(None)
     with reserving(scheduler, DeviceReservation("a", is_exclusive=True)) as one:
-        assert one.is_in.wait(30)
+        assert one.is_in.wait(100)
         with (
             reserving(scheduler, DeviceReservation("b")) as stopped,
             reserving(scheduler, DeviceReservation("c")) as next_one,
@@ -267,7 +267,7 @@ def test_a_wait_can_be_stopped_and_leaves_the_queue(reason: StopReason):
             stopped.leave()
             assert stopped.was_stopped
             one.leave()
-            assert next_one.is_in.wait(30)
+            assert next_one.is_in.wait(100)
     assert scheduler.running_calls == 0
 
 

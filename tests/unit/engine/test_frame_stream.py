@@ -44,7 +44,7 @@ def test_the_reader_waits_for_a_frame_that_is_not_made_yet(stream: FrameStream) 
         stream.add([b"1"])
         assert not frames.done()
         stream.end()
-        assert frames.result(30) == [b"1"]
+        assert frames.result(100) == [b"1"]
 
 
 def test_a_clip_that_is_made_again_goes_on_behind_the_frames_that_were_read(stream: FrameStream) -> None:
@@ -106,7 +106,7 @@ def test_a_clip_that_is_handed_over_can_be_read_before_the_request_is_finished(r
         assert not request_of_a_clip.is_finished
         request_of_a_clip.frames.add([b"2"])
         request_of_a_clip.finish(clip_of(request_of_a_clip))
-        assert waiting.result(30) == [b"1", b"2"]
+        assert waiting.result(100) == [b"1", b"2"]
 
 
 def test_a_failure_after_the_hand_over_reaches_the_reader(request_of_a_clip) -> None:
@@ -127,7 +127,7 @@ def test_a_stop_after_the_hand_over_wakes_a_reader_who_waits(request_of_a_clip) 
 
     with ThreadPoolExecutor(1) as encoder:
         waiting = encoder.submit(read)
-        assert begun.wait(30)
+        assert begun.wait(100)
         request_of_a_clip.observer.stop.stop(StopReason.CANCEL)
         request_of_a_clip.finish_stopped()
         assert isinstance(waiting.exception(30), RenderStopped)

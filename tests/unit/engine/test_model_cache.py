@@ -54,7 +54,7 @@ class CacheHarness:
     def _load(self, spec: ModelSpec, stop: StopToken) -> str:
         self.loads.append(spec.id)
         self.tokens.append(stop)
-        assert self.gate.wait(30)
+        assert self.gate.wait(100)
         if self.is_broken:
             raise RuntimeError("half a download")
         return spec.id
@@ -207,7 +207,7 @@ def test_a_load_continues_for_other_waiters_when_its_first_waiter_is_stopped():
         token.stop(StopReason.CANCEL)
         assert isinstance(first.exception(30), RenderStopped)
         harness.gate.set()
-        second.result(30)
+        second.result(100)
     assert harness.loads == ["a"]
     assert not harness.tokens[0].reason
 
@@ -280,7 +280,7 @@ def test_a_model_in_use_keeps_its_offload_mode_until_it_is_unused():
             moving = pool.submit(harness.use, "a", offload="model")
             harness.use("a")
             assert harness.loads == ["a"]
-        moving.result(30)
+        moving.result(100)
     assert harness.loads == ["a", "a"]
 
 
@@ -295,7 +295,7 @@ def test_a_wait_for_another_offload_mode_can_be_stopped():
         waiting = pool.submit(wait)
         stop.stop(StopReason.CANCEL)
         with pytest.raises(RenderStopped):
-            waiting.result(30)
+            waiting.result(100)
 
 
 def test_the_epoch_changes_when_a_model_is_loaded_or_dropped():
@@ -318,7 +318,7 @@ def test_there_is_no_epoch_during_a_load():
         until(lambda: bool(harness.loads))
         assert harness.cache.epoch() is None
         harness.gate.set()
-        use.result(30)
+        use.result(100)
     assert harness.cache.epoch() is not None
 
 
@@ -382,7 +382,7 @@ def test_models_that_are_loading_count_in_the_budget():
         preload(harness, "b")
         assert harness.loads == ["a"]
         harness.gate.set()
-        first.result(30)
+        first.result(100)
     assert harness.cache.expected_bytes() == 0
 
 
@@ -404,8 +404,8 @@ def test_a_call_whose_turn_comes_during_a_preload_waits_for_it():
         use = pool.submit(harness.use, "a")
         until(lambda: harness.waiting("a") == 2)
         harness.gate.set()
-        ahead.result(30)
-        use.result(30)
+        ahead.result(100)
+        use.result(100)
     assert harness.loads == ["a"]
 
 
@@ -468,7 +468,7 @@ def test_an_offloaded_model_waits_for_the_memory_of_models_in_use():
             waiting = pool.submit(harness.use, "b", offload="model")
             until(lambda: harness.waiting("b") == 1)
             assert harness.loads == ["a"]
-        waiting.result(30)
+        waiting.result(100)
     assert harness.cache.names() == ("b",)
 
 

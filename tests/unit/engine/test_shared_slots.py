@@ -59,11 +59,11 @@ def test_a_waiting_process_comes_before_the_process_that_had_the_slot(tmp_path):
     thread = threading.Thread(target=wait)
     with busy.acquire(StopToken()):
         thread.start()
-        assert waiting.wait(30)
+        assert waiting.wait(100)
         _until_locked(tmp_path / "cuda:0.next")
     with busy.acquire(StopToken()):
         order.append("busy")
-    thread.join(30)
+    thread.join(100)
     assert order == ["long_wait", "busy"]
 
 
@@ -93,7 +93,7 @@ def test_a_stop_ends_the_wait(tmp_path):
         _until_locked(tmp_path / "cuda:0.next")
         stop.stop(StopReason.CANCEL)
         with pytest.raises(RenderStopped):
-            waiting.result(30)
+            waiting.result(100)
     assert slots.in_use == 0
 
 
@@ -117,6 +117,6 @@ def test_the_slot_of_a_killed_process_is_free_at_once(tmp_path):
         with SharedSlots(tmp_path, "cuda:0", count=1).acquire(StopToken(), until_s=0) as has_slot:
             assert not has_slot
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(30)
+        process.wait(100)
     with slots_of(tmp_path).acquire(StopToken()) as waited_s:
         assert waited_s < 30

@@ -96,7 +96,7 @@ def test_the_next_clip_gets_the_slot_if_the_first_in_line_gives_up():
             spin_until(lambda waiting=number + 1: slots.waiting == waiting)
         first_token.stop(StopReason.CANCEL)
         threads[0].join()
-    assert served.wait(60)
+    assert served.wait(100)
     threads[1].join()
 
 

@@ -63,7 +63,7 @@ with OperationStore(Path({str(tmp_path)!r})).lock("digest") as record:
     record.write("operations/1")
     os.kill(os.getpid(), 9)
 """
-    assert child_processes.run([sys.executable, "-c", script], check=False, timeout=60).returncode == -9
+    assert child_processes.run([sys.executable, "-c", script], check=False, timeout=100).returncode == -9
     with OperationStore(tmp_path).lock("digest") as record:
         assert record.operation == "operations/1"
 

@@ -10,7 +10,7 @@ from phoenix.events.messages import encode
 
 
 async def emptied(buffer: ClientBuffer) -> EventBatch:
-    return await asyncio.wait_for(buffer.wait(), 1)
+    return await asyncio.wait_for(buffer.wait(), 100)
 
 
 async def test_only_the_newest_progress_of_a_clip_is_kept() -> None:

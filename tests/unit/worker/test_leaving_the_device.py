@@ -21,12 +21,12 @@ async def test_the_slot_is_given_back_after_the_stage_and_not_before_the_last_fr
     assert released == []
     frames.add([b"2"])
     frames.end()
-    await asyncio.wait_for(leaving, 30)
+    await asyncio.wait_for(leaving, 100)
     assert released == [[Stage.ENCODE]]
 
 
 async def test_a_clip_whose_frames_are_made_needs_the_device_no_more() -> None:
     released: list[bool] = []
     rendered = RenderedClip(iter([b"1"]), 64, 64, 8, 1)
-    await asyncio.wait_for(leave_device(rendered, lambda: None, lambda: released.append(True)), 30)
+    await asyncio.wait_for(leave_device(rendered, lambda: None, lambda: released.append(True)), 100)
     assert released == [True]
