@@ -4,9 +4,10 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 _T = TypeVar("_T")
+_Made = TypeVar("_Made")
 
 _TTL_PER_READ_SECOND = 20
 _MIN_TTL_S, _MAX_TTL_S = 0.1, 2.0
@@ -39,6 +40,8 @@ class RecentRead(Generic[_T]):
         self._reading = asyncio.Lock()
         self._results: list[_T] = []
         """The last result, or nothing."""
+        self._made: dict[Callable[[_T], Any], Any] = {}
+        """What was made of the last result, by the function that made it."""
         self._read_from_s = -math.inf
         self._expires_s = -math.inf
         self._committed_s = -math.inf
@@ -54,10 +57,18 @@ class RecentRead(Generic[_T]):
             if not self._is_fresh(requested_s):
                 read_from_s = self._clock_s()
                 self._results = [await self._read()]
+                self._made.clear()
                 ended_s = self._clock_s()
                 ttl_s = min(max(_TTL_PER_READ_SECOND * (ended_s - read_from_s), _MIN_TTL_S), _MAX_TTL_S)
                 self._read_from_s, self._expires_s = read_from_s, ended_s + ttl_s
             return self._results[0]
+
+    async def get_made(self, make: Callable[[_T], _Made]) -> _Made:
+        """What `make` makes of the result, made once for each result. Give the same function each time."""
+        result = await self.get()
+        if make not in self._made:
+            self._made[make] = make(result)
+        return self._made[make]
 
     def _is_fresh(self, requested_s: float) -> bool:
         """Whether the result has not expired, or was read while the caller waited and is as fresh as a new one."""

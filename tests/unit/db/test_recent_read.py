@@ -63,3 +63,18 @@ async def test_a_result_may_outlive_commits() -> None:
     recent.record_commit()
 
     assert await recent.get() == 1
+
+
+async def test_what_is_made_of_a_result_is_made_once_for_each_result() -> None:
+    made = list[int]()
+
+    def write(result: int) -> str:
+        made.append(result)
+        return f"result {result}"
+
+    recent = RecentRead(Counter().read, clock_s=milliseconds())
+    first = [await recent.get_made(write) for _ in range(2)]
+    recent.record_commit()
+
+    assert (*first, await recent.get_made(write)) == ("result 1", "result 1", "result 2")
+    assert made == [1, 2]

@@ -31,8 +31,11 @@ async def get_queue(state: AppStateDep, _caller: CallerDep) -> Response:
     How many tasks wait, run in a slot, and finish without one. How many the live workers can run at once, and how long
     the oldest has waited. The figures are up to two seconds old.
     """
-    depths = await state.services.fleet.get_depths()
-    return Response(depths.model_dump_json(), media_type="application/json")
+    return Response(await state.services.fleet.write_depths(_write_depths), media_type="application/json")
+
+
+def _write_depths(depths: QueueView) -> bytes:
+    return depths.model_dump_json().encode()
 
 
 @router.head("/v1/workers", include_in_schema=False)

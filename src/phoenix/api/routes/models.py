@@ -1,7 +1,7 @@
 """The models of the catalog, and which of them a live worker serves."""
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from types import MappingProxyType
 
 from fastapi import APIRouter, Response
@@ -34,6 +34,7 @@ from phoenix.contract import (
     media_of,
 )
 from phoenix.jobs.scheduling.workers import QueueWorkers, workers_of_queue
+from phoenix.jobs.tables import WorkerRow
 
 _NO_ADAPTERS: Mapping[str, AdapterSpec] = MappingProxyType({})
 
@@ -201,14 +202,22 @@ async def list_models(state: AppStateDep, _caller: CallerDep) -> Response:
     The options and defaults of each, and whether a live worker serves it. Jobs for a model that no worker serves wait.
     Upscalers and interpolators are for the clips of every model, and lip models for lip-syncs.
     """
-    live = await state.services.fleet.get_live()
+    write = _writer_of(state.services.catalog)
+    return Response(await state.services.fleet.write_live(write), media_type="application/json")
+
+
+@lru_cache(maxsize=1)
+def _writer_of(catalog: Catalog) -> Callable[[Sequence[WorkerRow]], bytes]:
+    return partial(_write_served, catalog)
+
+
+def _write_served(catalog: Catalog, live: Sequence[WorkerRow]) -> bytes:
     workers = {is_remote: workers_of_queue(live, "remote" if is_remote else "gpu") for is_remote in (False, True)}
-    catalog = state.services.catalog
     reasons = tuple(
         _explain_absence(spec, workers[spec.is_remote], needed)
         for spec, needed in zip(catalog, _list_needed_adapters(catalog), strict=True)
     )
-    return Response(_write_list(catalog, reasons), media_type="application/json")
+    return _write_list(catalog, reasons)
 
 
 @lru_cache(maxsize=8)

@@ -1,6 +1,6 @@
 """The register of workers, and the depth of each queue."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -284,10 +284,10 @@ class FleetCache:
         self._live.record_commit()
         self._depths.record_commit()
 
-    async def get_live(self) -> Sequence[WorkerRow]:
-        """Like `fetch_live`."""
-        return await self._live.get()
+    async def write_live(self, write: Callable[[Sequence[WorkerRow]], bytes]) -> bytes:
+        """What `write` makes of the workers of `fetch_live`. Give the same function each time: it is called seldom."""
+        return await self._live.get_made(write)
 
-    async def get_depths(self) -> QueueView:
-        """Like `fetch_queue`."""
-        return await self._depths.get()
+    async def write_depths(self, write: Callable[[QueueView], bytes]) -> bytes:
+        """Like `write_live`, of `fetch_queue`."""
+        return await self._depths.get_made(write)
