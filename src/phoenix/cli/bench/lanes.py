@@ -185,7 +185,7 @@ def run_arrangements(
     """Measures each arrangement with the same clients. A failure is reported, and the next arrangement is measured."""
     reports: list[ArrangementReport] = []
     for each in arrangements:
-        show_status(f"{each.name}: {len(each.devices)} processes, {each.batch} clips in a call")
+        show_status(f"{each.name} on {', '.join(each.devices)}")
         try:
             reports.append(asyncio.run(_measure(each, request, clients, clips_per_client)))
         except LaneFailed as failure:
