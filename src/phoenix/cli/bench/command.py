@@ -71,6 +71,10 @@ def run_bench(  # noqa: PLR0913, PLR0917 - one parameter per option
             )
         else:
             report = run.measure(request, count=clips, device=device, show_status=_show_status)
+    _print(report, as_json=as_json)
+
+
+def _print(report: BenchReport | ArrangementsReport, *, as_json: bool) -> None:
     if as_json:
         print_json(report)
     elif isinstance(report, ArrangementsReport):
