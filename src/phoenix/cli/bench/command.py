@@ -41,15 +41,8 @@ def run_bench(  # noqa: PLR0913, PLR0917 - one parameter per option
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure how fast this machine renders and encodes clips of a model. Keeps none of the clips."""
-    given = {
-        "model": model,
-        "duration_s": duration_s,
-        "aspect_ratio": aspect_ratio,
-        "resolution": resolution,
-        "fps": fps,
-        "steps": steps,
-        "seed": 0,
-    }
+    given = {"model": model, "duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution}
+    given |= {"fps": fps, "steps": steps, "seed": 0}
     # Importing engine and media takes a second. `phoenix bench --help` must stay fast.
     from phoenix.cli.bench import lanes, run  # noqa: PLC0415
 
