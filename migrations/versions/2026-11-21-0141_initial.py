@@ -612,21 +612,24 @@ def _drop_statistics() -> None:
 def _create_job_embeddings() -> None:
     op.create_table(
         "job_embeddings",
+        sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("job_id", sa.String(), nullable=False),
         sa.Column("owner_id", sa.String(), nullable=False),
         sa.Column("model", sa.String(), nullable=False),
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("vectors", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("job_embeddings_job_id_fkey"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("job_id", name=op.f("job_embeddings_pkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("job_embeddings_pkey")),
+        sa.UniqueConstraint("job_id", name=op.f("job_embeddings_job_id_key")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("job_embeddings", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("job_embeddings_owner_id_idx"), ["owner_id"], unique=False)
+        batch_op.create_index(batch_op.f("job_embeddings_owner_id_id_idx"), ["owner_id", "id"], unique=False)
 
 
 def _drop_job_embeddings() -> None:
     with op.batch_alter_table("job_embeddings", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("job_embeddings_owner_id_idx"))
+        batch_op.drop_index(batch_op.f("job_embeddings_owner_id_id_idx"))
 
     op.drop_table("job_embeddings")
 

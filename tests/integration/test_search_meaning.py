@@ -18,6 +18,7 @@ from phoenix.jobs.cancel_and_retry import cancel
 from phoenix.jobs.library.changes import change_job
 from phoenix.jobs.library.meaning import MeaningSearch, find_vectors, search_by_meaning
 from phoenix.jobs.library.search import JobSearch
+from phoenix.jobs.library.vector_indexes import VectorIndexes
 from phoenix.jobs.repository import JobFilter
 from phoenix.jobs.retention import delete_in_any_state
 from phoenix.jobs.tables import JobEmbeddingRow
@@ -80,6 +81,7 @@ async def find(
     while True:
         page = await search_by_meaning(
             database,
+            VectorIndexes(database),
             meaning,
             JobSearch(text, **search),
             wanted or JobFilter(),
@@ -131,15 +133,49 @@ async def test_filters_and_owners_narrow_a_search(database: Database, embedder: 
     assert await find(database, embedder, "a kitten naps", JobFilter(state=JobState.CANCELED)) == [canceled]
 
 
-async def test_the_newest_jobs_are_compared(database: Database, embedder: Embedder) -> None:
+async def find_with(indexes: VectorIndexes, database: Database, meaning: MeaningSearch) -> list[str]:
+    page = await search_by_meaning(
+        database, indexes, meaning, JobSearch(), JobFilter(), owner_id=OWNER, limit=10, cursor=None
+    )
+    return sorted(job.row.id for job in page.jobs)
+
+
+async def test_an_index_that_is_full_has_the_newest_jobs(database: Database, embedder: Embedder) -> None:
     await submit(database, CAT)
+    await embed_all(database, embedder)
     newer = [await submit(database, CAT) for _ in range(2)]
     await embed_all(database, embedder)
-    meaning = MeaningSearch(await embedder.embed(["a kitten naps"]), min_similarity=0.25, max_compared=2)
+    meaning = MeaningSearch(await embedder.embed(["a kitten naps"]), min_similarity=0.25)
 
-    page = await search_by_meaning(database, meaning, JobSearch(), JobFilter(), owner_id=OWNER, limit=10, cursor=None)
+    assert await find_with(VectorIndexes(database, max_vectors=2), database, meaning) == sorted(newer)
 
-    assert sorted(job.row.id for job in page.jobs) == sorted(newer)
+
+async def test_an_index_keeps_up_with_new_changed_and_deleted_jobs(database: Database, embedder: Embedder) -> None:
+    deleted, changed = await submit(database, CAT), await submit(database, CAT)
+    await embed_all(database, embedder)
+    indexes = VectorIndexes(database)
+    meaning = MeaningSearch(await embedder.embed(["a kitten naps"]), min_similarity=0.25)
+    assert await find_with(indexes, database, meaning) == sorted([deleted, changed])
+
+    async with database.write() as uow:
+        await delete_in_any_state(uow, deleted)
+        await change_job(uow, changed, JobChanges(title=f"A sleepy kitten: {CAT}"), owner_id=OWNER)
+    new = await submit(database, CAT)
+    await embed_all(database, embedder)
+
+    assert await find_with(indexes, database, meaning) == sorted([changed, new])
+
+
+async def test_the_owner_that_searched_last_has_an_index(database: Database, embedder: Embedder) -> None:
+    jobs = [await submit(database, CAT, owner_id=owner_id) for owner_id in (OWNER, "key_other")]
+    await embed_all(database, embedder)
+    indexes = VectorIndexes(database, max_vectors=1)
+    query = await embedder.embed(["a kitten naps"])
+
+    sizes = [(await indexes.read(owner_id, query)).num_vectors for owner_id in (OWNER, "key_other", OWNER)]
+
+    assert sizes == [1, 1, 1]
+    assert len(jobs) == 2
 
 
 async def test_pages_follow_on_each_other_while_jobs_arrive(database: Database, embedder: Embedder) -> None:
@@ -147,9 +183,11 @@ async def test_pages_follow_on_each_other_while_jobs_arrive(database: Database, 
     await embed_all(database, embedder)
     meaning = MeaningSearch(await embedder.embed(["a kitten naps"]), min_similarity=0.25)
 
+    indexes = VectorIndexes(database)
+
     async def page(cursor: str | None) -> tuple[list[str], str | None]:
         found = await search_by_meaning(
-            database, meaning, JobSearch(), JobFilter(), owner_id=OWNER, limit=2, cursor=cursor
+            database, indexes, meaning, JobSearch(), JobFilter(), owner_id=OWNER, limit=2, cursor=cursor
         )
         return [job.row.id for job in found.jobs], found.next_cursor
 

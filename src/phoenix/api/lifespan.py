@@ -34,6 +34,7 @@ from phoenix.events.log_interface import CoalescingEventLog
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.jobs.event_log.reader import SqlEventLog
+from phoenix.jobs.library.vector_indexes import VectorIndexes
 from phoenix.services import Services, open_services
 from phoenix.settings import Settings
 from phoenix.storyboards.llm import Llm
@@ -67,6 +68,7 @@ class AppState:
     open_uploads: OpenSlots
     storyboards: StoryboardWriter
     embedder: Embedder
+    vector_indexes: VectorIndexes
     draining: anyio.Event
     """Set when the server has to stop; all streams then end."""
     probe_slots: asyncio.Semaphore
@@ -120,6 +122,7 @@ async def open_app_state(settings: Settings, meters: Meters) -> AsyncGenerator[A
             open_uploads=await open_slots(OpenPolicy("uploads", limits.uploads_per_key, TooManyTransfers)),
             storyboards=await stack.enter_async_context(_storyboards(settings, services.catalog, database)),
             embedder=embedder,
+            vector_indexes=VectorIndexes(database),
             draining=draining,
             probe_slots=asyncio.Semaphore(_MAX_CONCURRENT_PROBES),
         )

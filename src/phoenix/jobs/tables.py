@@ -293,12 +293,15 @@ class ReusableClipRow(SQLModel, table=True):
 
 
 class JobEmbeddingRow(SQLModel, table=True):
-    """What a job is about, as vectors of a sentence model. Added by a background service once the job is there."""
+    """What a job is about, as vectors of a sentence model. A row is never changed: other words need another row."""
 
     __tablename__ = "job_embeddings"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (Index(None, "owner_id", "id"), {"sqlite_autoincrement": True})
 
-    job_id: str = Field(primary_key=True, sa_column_args=(ForeignKey("jobs.id", ondelete="CASCADE"),))
-    owner_id: str = Field(index=True)
+    id: int | None = Field(default=None, primary_key=True)
+    """Rises in the order of the commits, and is not used again."""
+    job_id: str = Field(unique=True, sa_column_args=(ForeignKey("jobs.id", ondelete="CASCADE"),))
+    owner_id: str
     model: str
     """The name of the sentence model. Vectors of two models cannot be compared."""
     size: int

@@ -178,8 +178,10 @@ async def list_jobs(
         page = await find_jobs(state, whose, wanted, search, limit=limit, cursor=cursor)
     else:
         owner_id = get_searched_owner(state, whose)
-        database = state.services.database
-        page = await search_by_meaning(database, meaning, search, wanted, owner_id=owner_id, limit=limit, cursor=cursor)
+        database, indexes = state.services.database, state.vector_indexes
+        page = await search_by_meaning(
+            database, indexes, meaning, search, wanted, owner_id=owner_id, limit=limit, cursor=cursor
+        )
     views = await state.job_views.view(*page.jobs)
     shown = [show_job(job, whose.caller, state.services.settings) for job in views]
     body = write_page([state.job_views.to_json(job) for job in shown], page.next_cursor)

@@ -11,23 +11,29 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, String, cast, delete, exists, func, insert, select
 from sqlmodel import col
 
-from phoenix.db import Database, UnitOfWork, insert_rows
+from phoenix.db import Database, UnitOfWork, acquire_lock, table_of
+from phoenix.embedding.binary_index import parse_keys
 from phoenix.embedding.passages import passages_of_job
 from phoenix.embedding.vectors import Vectors, rank_by_similarity
 from phoenix.errors import FieldError, MalformedRequest
 from phoenix.jobs.library.search import JobSearch, rank_by_words, select_filtered_ids
+from phoenix.jobs.library.vector_indexes import VectorIndexes
 from phoenix.jobs.repository import JobFilter, Page, fetch_full_jobs, job_conditions
 from phoenix.jobs.tables import JobEmbeddingRow, JobRow
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 MAX_FOUND = 200
 """The most jobs that each of the two lists has."""
-MAX_COMPARED = 20_000
-"""The most jobs whose vectors a search reads: they are in memory while it runs."""
+MAX_RESCORED = 1000
+"""The jobs that an index in memory finds for a search, and whose vectors are then compared with all bits."""
 _FUSION = 60
 """The constant of reciprocal rank fusion. The larger it is, the more a job gains by being in both lists."""
 _CURSOR = re.compile(r"m\.(?P<offset>[0-9]{1,4})\.(?P<newest>job_[0-9a-z]{26})")
@@ -35,19 +41,16 @@ _CURSOR = re.compile(r"m\.(?P<offset>[0-9]{1,4})\.(?P<newest>job_[0-9a-z]{26})")
 
 @dataclass(frozen=True)
 class MeaningSearch:
-    """What a job must be about. `example`: the job that the query was made of, which is not found itself.
-
-    `max_compared`: how many jobs, the newest ones, are compared with the query.
-    """
+    """What a job must be about. `example`: the job that the query was made of, which is not found itself."""
 
     query: Vectors
     min_similarity: float
     example: str | None = None
-    max_compared: int = MAX_COMPARED
 
 
 async def search_by_meaning(
     database: Database,
+    indexes: VectorIndexes,
     meaning: MeaningSearch,
     search: JobSearch,
     wanted: JobFilter,
@@ -65,7 +68,7 @@ async def search_by_meaning(
     newest = start.newest if start else await _find_newest(database, owner_id)
     if newest is None:
         return Page([], None)
-    rankings = [await _rank_similar(database, meaning, search, wanted, owner_id=owner_id)]
+    rankings = [await _rank_similar(database, indexes, meaning, search, wanted, owner_id=owner_id)]
     if (search.text or "").strip():
         found = await rank_by_words(database, search, wanted, owner_id=owner_id, limit=MAX_FOUND)
         rankings.append([each.job_id for each in found])
@@ -91,26 +94,73 @@ async def _find_newest(database: Database, owner_id: str) -> str | None:
 
 
 async def _rank_similar(
-    database: Database, meaning: MeaningSearch, search: JobSearch, wanted: JobFilter, *, owner_id: str
+    database: Database,
+    indexes: VectorIndexes,
+    meaning: MeaningSearch,
+    search: JobSearch,
+    wanted: JobFilter,
+    *,
+    owner_id: str,
 ) -> list[str]:
-    """Compares the query with the vectors of the owner's newest jobs that pass the filters."""
-    job_id = col(JobEmbeddingRow.job_id)
-    conditions = [
-        col(JobEmbeddingRow.owner_id) == owner_id,
-        col(JobEmbeddingRow.model) == meaning.query.model,
-        col(JobRow.owner_id) == owner_id,
-        *job_conditions(wanted),
-    ]
-    if meaning.example is not None:
-        conditions.append(job_id != meaning.example)
-    if search.tags or search.metadata or search.favorite is not None:
-        conditions.append(job_id.in_(select_filtered_ids(database.dialect, search, owner_id)))
-    joined = select(job_id, col(JobEmbeddingRow.vectors)).join(JobRow, col(JobRow.id) == job_id)
-    statement = joined.where(*conditions).order_by(job_id.desc()).limit(meaning.max_compared)
-    stored = [(row.job_id, row.vectors) for row in await database.fetch(statement)]
+    """Compares the query with the vectors of the owner's jobs that pass the filters."""
+    filters = _list_filters(database.dialect, search, wanted, owner_id)
+    stored = await _read_nearest(database, indexes, meaning.query, filters, owner_id=owner_id)
+    if filters and len(stored) < MAX_FOUND:
+        among = await _find_filtered(database, meaning.query.model, filters, owner_id=owner_id)
+        stored = await _read_nearest(database, indexes, meaning.query, (), owner_id=owner_id, among=among)
     return await asyncio.to_thread(
-        rank_by_similarity, stored, meaning.query, min_similarity=meaning.min_similarity, limit=MAX_FOUND
+        rank_by_similarity,
+        [(job_id, vectors) for job_id, vectors in stored if job_id != meaning.example],
+        meaning.query,
+        min_similarity=meaning.min_similarity,
+        limit=MAX_FOUND,
     )
+
+
+def _list_filters(dialect: str, search: JobSearch, wanted: JobFilter, owner_id: str) -> list[ColumnElement[bool]]:
+    """What a row of vectors must fulfil, apart from its owner and its model."""
+    job_id = col(JobEmbeddingRow.job_id)
+    filters: list[ColumnElement[bool]] = []
+    if search.tags or search.metadata or search.favorite is not None:
+        filters.append(job_id.in_(select_filtered_ids(dialect, search, owner_id)))
+    if wanted != JobFilter():
+        filters.append(exists().where(col(JobRow.id) == job_id, *job_conditions(wanted)))
+    return filters
+
+
+async def _read_nearest(
+    database: Database,
+    indexes: VectorIndexes,
+    query: Vectors,
+    filters: Sequence[ColumnElement[bool]],
+    *,
+    owner_id: str,
+    among: "NDArray[np.int64] | None" = None,
+) -> list[tuple[str, bytes]]:
+    """Jobs and vectors of the rows that are likely to be the most similar, as far as they pass the filters."""
+    row = JobEmbeddingRow
+    while True:
+        index = await indexes.read(owner_id, query)
+        ids = await asyncio.to_thread(index.find_nearest, query, limit=MAX_RESCORED, among=among)
+        statement = select(col(row.id), col(row.job_id), col(row.vectors)).where(col(row.id).in_(ids), *filters)
+        stored = await database.fetch(statement)
+        found = {each.id for each in stored}
+        gone = [] if filters else [each for each in ids if each not in found]
+        indexes.forget(owner_id, query, gone)
+        # What was deleted since the last search has taken the places of other jobs.
+        if 2 * len(gone) <= len(ids):
+            return [(each.job_id, each.vectors) for each in stored]
+
+
+async def _find_filtered(
+    database: Database, model: str, filters: Sequence[ColumnElement[bool]], *, owner_id: str
+) -> "NDArray[np.int64]":
+    """The ids of all rows of the owner that pass the filters."""
+    row = JobEmbeddingRow
+    # As one text: a value for each row would take most of the time.
+    statement = select(func.aggregate_strings(cast(col(row.id), String), ","))
+    [(ids,)] = await database.fetch(statement.where(col(row.owner_id) == owner_id, col(row.model) == model, *filters))
+    return parse_keys(ids or "")
 
 
 async def find_vectors(database: Database, job_id: str, *, model: str) -> Vectors | None:
@@ -161,6 +211,8 @@ async def list_unembedded(database: Database, *, limit: int) -> list[UnembeddedJ
 
 async def store_vectors(uow: UnitOfWork, made: Mapping[str, tuple[UnembeddedJob, Vectors]]) -> None:
     """Stores the vectors of jobs by id. Leaves out jobs that were deleted, or whose words have changed since."""
+    # Otherwise a row could be seen after one with a higher id, and `VectorIndexes` would not read it.
+    await acquire_lock(uow.session, "job_embeddings")
     statement = (
         select(col(JobRow.id), col(JobRow.search_title), col(JobRow.search_text))
         .where(col(JobRow.id).in_(made))
@@ -168,14 +220,19 @@ async def store_vectors(uow: UnitOfWork, made: Mapping[str, tuple[UnembeddedJob,
         .with_for_update(read=True, skip_locked=True)
     )
     rows = [
-        JobEmbeddingRow(
-            job_id=job_id, owner_id=each.owner_id, model=vectors.model, size=vectors.size, vectors=vectors.data
-        )
+        {
+            "job_id": job_id,
+            "owner_id": each.owner_id,
+            "model": vectors.model,
+            "size": vectors.size,
+            "vectors": vectors.data,
+        }
         for job_id, title, text in await uow.session.execute(statement)
         for each, vectors in [made[job_id]]
         if each.words == (title, text)
     ]
-    await insert_rows(uow.session, rows)
+    if rows:
+        await uow.session.execute(insert(table_of(JobEmbeddingRow)), rows)
 
 
 async def delete_vectors(uow: UnitOfWork, job_id: str) -> None:
