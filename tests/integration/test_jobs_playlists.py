@@ -1,10 +1,14 @@
 """The tasks that make the segments of a reel: when each may start, and what they mean for their job."""
 
 import asyncio
+from typing import Any
 
 import pytest
+from sqlalchemy import select
+from sqlmodel import col
 
 from builders import (
+    FROM_PREVIOUS,
     OWNER,
     RULE,
     claim_next,
@@ -12,10 +16,11 @@ from builders import (
     event_types,
     get_job,
     make_failure,
+    make_reel,
     make_result,
     submit_reel,
 )
-from phoenix.contract import ArtifactKind, JobState
+from phoenix.contract import ArtifactKind, JobOptions, JobState, ResolvedVoice, SoundtrackRequest
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Conflict, NotFound
 from phoenix.jobs.cancel_and_retry import cancel, retry
@@ -27,8 +32,13 @@ from phoenix.jobs.playlists import Playlist, begin_playlist, get_segments, read_
 from phoenix.jobs.repository import JobFilter, list_jobs
 from phoenix.jobs.retention import delete_job
 from phoenix.jobs.scheduling.dispatch import list_ready
+from phoenix.jobs.submission.submit import submit
+from phoenix.jobs.tables import ArtifactRow, ReusableClipRow
 from phoenix.media.reel.playlist import SegmentedFile
+from phoenix.settings import LimitSettings
 
+SEGMENT, NARRATE = TaskKind.SEGMENT, TaskKind.NARRATE
+VOICE = ResolvedVoice(engine="espeak", name="en")
 FILE = SegmentedFile(100, "a", (1000,), (16,))
 
 
@@ -36,6 +46,22 @@ async def watched_reel(database: Database, *prompts: str) -> str:
     job_id = await submit_reel(database, *prompts)
     await begin(database, job_id)
     return job_id
+
+
+async def narrated_reel(database: Database, *narrations: str, **changes: Any) -> str:
+    reel = make_reel(*("one" for _ in narrations)).model_copy(update={"voice": VOICE, **changes})
+    clips = [clip.model_copy(update={"narration": narrations[clip.index]}) for clip in reel.clips]
+    async with database.write() as uow:
+        job = await submit(
+            uow,
+            reel.model_copy(update={"clips": clips}),
+            JobOptions(),
+            owner_id=OWNER,
+            request_id="req_test",
+            limits=LimitSettings(),
+        )
+    await begin(database, job.row.id)
+    return job.row.id
 
 
 async def begin(database: Database, job_id: str) -> None:
@@ -80,6 +106,63 @@ async def test_segments_follow_the_clips_in_order(database: Database) -> None:
     assert [claimed.position for claimed in made] == [-2, -1]
     assert [len(claimed.clip_artifact_ids) for claimed in made] == [2, 2]
     assert len((await playlist_of(database, job_id)).files) == 2
+
+
+async def kinds_of_next(database: Database, count: int) -> list[TaskKind]:
+    """Of the tasks of the media queue that are done one after another."""
+    done: list[TaskKind] = []
+    for _ in range(count):
+        claimed = await claim_next(database, "media")
+        done.append(claimed.kind)
+        async with database.write() as uow:
+            key = f"{claimed.task_id}/{claimed.attempt}"
+            made = make_result(key, segments=FILE) if claimed.kind is TaskKind.SEGMENT else make_result(key)
+            await succeed(uow, claimed, made)
+    return done
+
+
+async def test_the_segments_of_a_clip_wait_for_its_own_narration(database: Database) -> None:
+    job_id = await narrated_reel(database, "", "hello", "")
+    for _ in range(3):
+        await complete_next(database)
+
+    assert await kinds_of_next(database, 4) == [SEGMENT, NARRATE, SEGMENT, SEGMENT]
+    assert (await playlist_of(database, job_id)).is_over
+
+
+async def test_where_clips_grow_to_their_narration_the_first_segments_wait_for_all_of_it(database: Database) -> None:
+    await narrated_reel(database, "", "hello", "bye", fit_narration=True)
+    for _ in range(3):
+        await complete_next(database)
+
+    assert await kinds_of_next(database, 5) == [NARRATE, NARRATE, SEGMENT, SEGMENT, SEGMENT]
+
+
+async def test_the_first_segments_wait_for_the_soundtrack(database: Database) -> None:
+    soundtrack = SoundtrackRequest.model_validate({"url": "https://example.com/a.mp3"})
+    await narrated_reel(database, "", "", voice=None, soundtrack=soundtrack)
+    for _ in range(2):
+        await complete_next(database)
+
+    assert await kinds_of_next(database, 3) == [TaskKind.SOUNDTRACK, SEGMENT, SEGMENT]
+
+
+async def test_a_chain_that_is_watched_is_rendered_while_its_segments_wait(database: Database) -> None:
+    job_id = await submit_reel(database, clips=[{"prompt": "a fox"}, FROM_PREVIOUS], reusable=(0, 1))
+    await begin(database, job_id)
+    for _ in range(2):
+        await complete_next(database)
+
+    [(first, second)] = [
+        [task.artifact_id for task in job.tasks if task.kind is TaskKind.RENDER]
+        for job in [await get_job(database, job_id)]
+    ]
+    async with database.read() as session:
+        before = await session.get_one(ArtifactRow, first)
+        reusable = (
+            await session.scalars(select(ReusableClipRow).where(col(ReusableClipRow.artifact_id) == second))
+        ).one()
+    assert reusable.continues_key == before.key
 
 
 async def test_a_reel_that_nobody_watches_has_no_such_tasks(database: Database) -> None:

@@ -9,21 +9,31 @@ import numpy as np
 import pytest
 
 from fixtures.media_files import MediaMaker, decode
-from phoenix.contract import Transition
+from fixtures.speech import VOICE_HZ, loudness_of
+from phoenix.contract import SoundtrackRequest, Transition
+from phoenix.ids import new_artifact_id
 from phoenix.media.commands.video import Picture
 from phoenix.media.errors import MediaStopped
 from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, MediaTools
 from phoenix.media.reel.playlist import SegmentedFile
 from phoenix.media.reel.segments import write_segments
 from phoenix.media.reel.spans import plan_timeline
+from phoenix.media.reel.window_sound import AddedSound
+from phoenix.media.soundtrack import PlacedSound
 
 PICTURE = Picture(128, 72, Fraction(16))
+CLIPS_ALONE = AddedSound()
 CUT, FADE = Transition(kind="cut"), Transition(kind="crossfade", duration_s=0.5)
 RATE_HZ = 48_000
 
 
 def make_segments(
-    clips: list[Path], counts: list[int], transition: Transition, tools: MediaTools, folder: Path
+    clips: list[Path],
+    counts: list[int],
+    transition: Transition,
+    tools: MediaTools,
+    folder: Path,
+    added: AddedSound = CLIPS_ALONE,
 ) -> list[tuple[Path, SegmentedFile]]:
     """One file per clip, each made on its own, as by workers that know nothing of each other."""
     timeline = plan_timeline(counts, transition, PICTURE)
@@ -32,7 +42,7 @@ def make_segments(
         span = timeline.span_of(range(part, part + 1))
         heard = [clips[each] for each in timeline.parts_heard(span)]
         output = folder / f"segments-{part}.mp4"
-        file = write_segments(timeline, span, heard, output, tools=tools, keep_sound=True, callbacks=NO_CALLBACKS)
+        file = write_segments(timeline, span, heard, output, tools=tools, added_sound=added, callbacks=NO_CALLBACKS)
         made.append((output, file))
     return made
 
@@ -95,6 +105,41 @@ def test_no_click_is_heard_where_clips_meet(media: MediaMaker, media_tools: Medi
     assert at_joins < 2.5 * usual
 
 
+def test_a_speech_is_heard_at_its_time_over_quieter_music_and_clips(
+    media: MediaMaker, media_tools: MediaTools, tmp_path: Path
+) -> None:
+    music = media.sound("music.wav", seconds=6, source="sine=220")
+    spoken = media.sound("spoken.wav", seconds=1.5, source=f"sine={VOICE_HZ}")
+    request = SoundtrackRequest(artifact_id=new_artifact_id(), clip_sound_db=-3)
+    added = AddedSound(speeches=[PlacedSound(spoken, 2.0)], soundtrack=music, request=request)
+
+    clips = [media.video_with_sound("heard.mp4")] * 3
+    joined = as_player_joins_them(
+        make_segments(clips, [32] * 3, CUT, media_tools, tmp_path, added), tmp_path / "joined.mp4"
+    )
+
+    heard = {hz: loudness_of(joined, hz) for hz in (220, 330, VOICE_HZ)}
+    # Clip 1 begins after two seconds, and windows are a quarter of a second long.
+    during, before, after = slice(9, 13), slice(1, 7), slice(18, 23)
+    assert min(heard[VOICE_HZ][during]) > 20 * max(*heard[VOICE_HZ][before], *heard[VOICE_HZ][after])
+    for below in (heard[220], heard[330]):
+        assert np.mean(below[during]) < 0.5 * np.mean(below[before])
+        assert np.mean(below[after]) == pytest.approx(np.mean(below[before]), rel=0.2)
+
+
+def test_no_click_of_the_soundtrack_is_heard_where_clips_meet(
+    media: MediaMaker, media_tools: MediaTools, tmp_path: Path
+) -> None:
+    added = AddedSound(soundtrack=media.sound("music.wav", seconds=6, source="sine=330"))
+    made = make_segments([media.video("silent.mp4")] * 3, [32] * 3, CUT, media_tools, tmp_path, added)
+
+    steps = np.abs(np.diff(sound_of(as_player_joins_them(made, tmp_path / "joined.mp4"))))
+
+    usual = steps[RATE_HZ // 2 : RATE_HZ].max()
+    at_joins = max(steps[second * RATE_HZ - 9600 : second * RATE_HZ + 9600].max() for second in (2, 4))
+    assert at_joins < 1.5 * usual
+
+
 def test_a_crossfade_shows_both_clips(media: MediaMaker, media_tools: MediaTools, tmp_path: Path) -> None:
     red, blue = (media.video(f"{name}.mp4", source=f"color={name}") for name in ("red", "blue"))
 
@@ -138,6 +183,6 @@ def test_a_stop_ends_it(media: MediaMaker, media_tools: MediaTools, tmp_path: Pa
             [clip],
             tmp_path / "s.mp4",
             tools=media_tools,
-            keep_sound=True,
+            added_sound=AddedSound(),
             callbacks=stopped,
         )

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.media_files import decode
+from fixtures.media_files import MediaMaker, decode
+from fixtures.scripted_server import ScriptedServer
+from fixtures.speech import SPEECH_PATH, VOICE_HZ, loudness_of, narrated_reel, service_settings, spoken
 from fixtures.talking_model import write_talking_catalog
 from fixtures.workplace import OWNER, OpenHarness, WorkerHarness, a_reel
-from phoenix.contract import ArtifactKind, JobState, ResolvedReel, Transition
+from phoenix.contract import ArtifactKind, JobState, ResolvedReel, SoundtrackRequest, Transition
 from phoenix.jobs.lifecycle import TaskKind
 from phoenix.jobs.playlists import begin_playlist, read_playlist
 from phoenix.jobs.repository import FullJob
@@ -69,3 +71,23 @@ async def test_the_sound_of_clips_is_heard(open_harness: OpenHarness, tmp_path: 
         )
 
     assert decode(joined).sound_s == pytest.approx(18 / 8, abs=0.03)
+
+
+@pytest.mark.parametrize("grows", [False, True])
+async def test_narration_and_music_are_heard_as_in_the_reel(
+    open_harness: OpenHarness, scripted_server: ScriptedServer, media: MediaMaker, tmp_path: Path, grows: bool
+) -> None:
+    scripted_server.on("POST", SPEECH_PATH, spoken(3.0 if grows else 1.5))
+    harness = await open_harness(tts=service_settings(scripted_server.url))
+    music = await harness.upload(media.sound("music.wav", seconds=8, source="sine=220"))
+    soundtrack = SoundtrackRequest(artifact_id=music)
+    async with harness.worker():
+        narrated = narrated_reel({1: "hello"}, soundtrack=soundtrack, fit_narration=grows, captions="off")
+        _, reel, joined = await watch(harness, narrated, tmp_path)
+
+    expected, watched = decode(reel), decode(joined)
+    assert watched.num_frames == expected.num_frames == (112 if grows else 96)
+    for hz in (220, VOICE_HZ):
+        in_reel, in_playlist = (np.array(loudness_of(path, hz)) for path in (reel, joined))
+        size = min(len(in_reel), len(in_playlist))
+        assert np.corrcoef(in_reel[:size], in_playlist[:size])[0, 1] > 0.95

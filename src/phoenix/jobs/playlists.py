@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from phoenix.catalog.resolve import sound_length_s
 from phoenix.contract import MediaInfo, ResolvedReel, SpokenWord
 from phoenix.db import UnitOfWork, insert_rows
 from phoenix.errors import Conflict, NotFound
@@ -20,6 +21,7 @@ from phoenix.jobs.lifecycle import TaskKind, TaskState, can_claim, is_unblocked
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.repository import FullJob, get_job_locked, list_tasks
 from phoenix.jobs.tables import ArtifactRow, TaskRow
+from phoenix.media.captions.cues import frames_to_hold
 from phoenix.media.reel.playlist import SegmentedFile
 from phoenix.media.reel.spans import span_of_clip
 
@@ -74,7 +76,7 @@ async def begin_playlist(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None
             position=position,
             queue="media",
             state=TaskState.BLOCKED,
-            prerequisites=[*([position - 1] if index else []), clip.position],
+            prerequisites=[*([position - 1] if index else []), clip.position, *_sounds_before(reel, tasks, index)],
             waiting_since=now,
             eligible_at=now,
         )
@@ -83,6 +85,16 @@ async def begin_playlist(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None
             task.state = TaskState.READY
     await insert_rows(uow.session, added)
     uow.publish_after_commit(TasksReady())
+
+
+def _sounds_before(reel: ResolvedReel, tasks: Sequence[TaskRow], index: int) -> list[int]:
+    """Positions of the tasks whose sound the segments of a clip need, and those before them do not."""
+    speeches = {reel.position_of_narration(clip): clip.index for clip in reel.narrated}
+    # Where clips grow to their narration, the times of the reel follow from all of it.
+    first = {position for position, clip in speeches.items() if clip == index or (reel.fit_narration and index == 0)}
+    return [
+        task.position for task in tasks if task.position in first or (task.kind is TaskKind.SOUNDTRACK and index == 0)
+    ]
 
 
 async def read_playlist(session: AsyncSession, job: FullJob) -> Playlist:
@@ -104,17 +116,18 @@ async def read_playlist(session: AsyncSession, job: FullJob) -> Playlist:
 class CaptionsOfClips:
     """What is known of the captions of a reel: the words that were spoken, and of how many clips all words are known.
 
-    `spoken`: by the index of the clip.
+    `spoken`, and for how many frames a clip is `held`: by the index of the clip.
     """
 
     reel: ResolvedReel
     spoken: Mapping[int, Sequence[SpokenWord]]
     num_known: int
+    held: Mapping[int, int]
 
     @property
     def lengths_s(self) -> list[float]:
         """How long the segments of each clip are, in seconds, also of clips that are not done."""
-        spans = (span_of_clip(self.reel, clip.index) for clip in self.reel.clips)
+        spans = (span_of_clip(self.reel, clip.index, self.held) for clip in self.reel.clips)
         return [(span.end - span.start) / self.reel.fps for span in spans]
 
 
@@ -128,13 +141,15 @@ async def read_captions(session: AsyncSession, job: FullJob) -> CaptionsOfClips:
     reel = job.row.parse_request()
     if not isinstance(reel, ResolvedReel) or not has_captions(reel):
         raise NotFound("The job has no captions.")
-    # A clip with a caption shows the caption, and not what is spoken.
-    by_position = {reel.position_of_narration(clip): clip.index for clip in reel.narrated if not clip.caption}
+    by_position = {reel.position_of_narration(clip): clip.index for clip in reel.narrated}
     artifacts = {task.artifact_id: by_position[task.position] for task in job.tasks if _speaks(task, by_position)}
     rows = await session.scalars(select(ArtifactRow).where(col(ArtifactRow.id).in_(artifacts)))
-    spoken = {artifacts[row.id]: MediaInfo.model_validate(row.info).words for row in rows}
-    unknown = set(by_position.values()) - set(spoken)
-    return CaptionsOfClips(reel, spoken, min(unknown, default=len(reel.clips)))
+    speeches = {artifacts[row.id]: MediaInfo.model_validate(row.info) for row in rows}
+    held = frames_to_hold(reel, {index: sound_length_s(info) or 0 for index, info in speeches.items()})
+    # A clip with a caption shows the caption, and not what is spoken.
+    spoken = {index: info.words for index, info in speeches.items() if not reel.clips[index].caption}
+    unknown = {clip.index for clip in reel.narrated if not clip.caption} - set(spoken)
+    return CaptionsOfClips(reel, spoken, min(unknown, default=len(reel.clips)), held if reel.fit_narration else {})
 
 
 def _speaks(task: TaskRow, positions: Container[int]) -> bool:

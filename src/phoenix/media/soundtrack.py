@@ -103,14 +103,12 @@ def mix_narration(
     run = partial(run_ffmpeg, tools=tools, stage=Stage.ASSEMBLE, callbacks=callbacks)
     with TemporaryDirectory(dir=output.parent, prefix="voice-") as folder:
         voice = Path(folder) / "voice.wav"
-        placed = [
-            (_probe_sound(speech.path, tools).timeline.get_sound(speech.path), speech.start_s) for speech in speeches
-        ]
+        placed = [(find_sound(speech.path, tools)[0], speech.start_s) for speech in speeches]
         run(sound.place(placed, duration_s, voice))
         mixed = voice
         if bed is not None:
             mixed = Path(folder) / "mixed.wav"
-            below = _probe_sound(bed, tools).timeline.get_sound(bed)
+            below, _ = find_sound(bed, tools)
             run(sound.duck(below, SourceStream(voice), duration_s, mixed))
         shape = sound.SoundShape(start_s=0, sound_s=duration_s, duration_s=duration_s)
         _write_leveled(SourceStream(mixed), shape, loudness_lufs, output, run)
@@ -173,6 +171,28 @@ def plan_shape(request: SoundSource, source_s: float, duration_s: float | None) 
         fade_in_s=min(request.fade_in_s, sound_s),
         fade_out_s=min(request.fade_out_s, sound_s),
     )
+
+
+def find_sound(path: Path, tools: MediaTools) -> tuple[SourceStream, float]:
+    """The sound of a file, and its length in seconds. Raises `TaskFailed` (MEDIA_INVALID) if it has none."""
+    timeline = _probe_sound(path, tools).timeline
+    return timeline.get_sound(path), timeline.sound_s or 0
+
+
+def measure_clip_gain_db(
+    clip: SourceStream,
+    length_s: float,
+    request: SoundtrackRequest,
+    *,
+    tools: MediaTools,
+    callbacks: FfmpegCallbacks = NO_CALLBACKS,
+) -> float:
+    """Returns the gain for the sound of one clip of a reel with a soundtrack; 0 if the clip is silent."""
+    run = partial(run_ffmpeg, tools=tools, stage=Stage.ENCODE, callbacks=callbacks)
+    measured = _measure(clip, sound.SoundShape(start_s=0, sound_s=length_s, duration_s=length_s), run)
+    if measured.is_silent:
+        return 0
+    return min(_MOST_GAIN_DB, request.loudness_lufs + request.clip_sound_db - measured.integrated_lufs)
 
 
 def plan_clip_gain_db(clips: sound.Loudness, music: sound.Loudness, request: SoundtrackRequest) -> float:

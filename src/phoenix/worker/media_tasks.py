@@ -33,12 +33,13 @@ from phoenix.media.probe import probe_media
 from phoenix.media.reel.join import join_clips
 from phoenix.media.reel.segments import write_segments
 from phoenix.media.reel.spans import ReelTimeline, Span, span_of_clip, timeline_of
+from phoenix.media.reel.window_sound import AddedSound
 from phoenix.media.soundtrack import mix_narration, mix_soundtrack, mux_soundtrack, prepare_soundtrack
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.context import WorkerContext, cancel_on_stop, ffmpeg_callbacks, retry_until_available
 from phoenix.worker.leases import HeldLease
-from phoenix.worker.narration import NO_NARRATION, Narration, fetch_narration, read_narration_length_s
+from phoenix.worker.narration import NO_NARRATION, Narration, fetch_narration, fetch_speeches, read_held_frames
 from phoenix.worker.render_observer import Stopwatch
 
 _logger = get_logger(__name__)
@@ -100,8 +101,8 @@ async def _target_s(context: WorkerContext, lease: HeldLease) -> float | None:
     """Length of the video in seconds; None to keep the length of the sound."""
     match lease.claim.request:
         case ResolvedReel() as reel:
-            grown_s = await read_narration_length_s(context, lease, reel)
-            return joined_length_s(reel.transition, reel.part_lengths_s) + grown_s
+            held = await read_held_frames(context, lease, reel)
+            return joined_length_s(reel.transition, reel.part_lengths_s) + sum(held.values()) / reel.fps
         case ResolvedStitch() as stitch:
             return joined_length_s(stitch.transition, await _lengths_s(context, lease, stitch.artifact_ids))
         case ResolvedSoundtrack() as soundtrack:
@@ -252,8 +253,9 @@ async def make_segments(context: WorkerContext, lease: HeldLease) -> AttemptOutp
     """Makes and stores what a player loads of one clip. Raises `TaskFailed`, and `RenderStopped` or `MediaStopped`."""
     reel = lease.claim.request
     assert isinstance(reel, ResolvedReel)
-    timeline = timeline_of(reel)
-    span = span_of_clip(reel, lease.claim.position + len(reel.clips))
+    index = lease.claim.position + len(reel.clips)
+    held = await read_held_frames(context, lease, reel)
+    timeline, span = timeline_of(reel, held), span_of_clip(reel, index, held)
     stopwatch = Stopwatch(on_enter=lease.enter_stage)
     with context.scratch.folder() as folder:
         artifact_ids = _list_parts(reel, lease.claim.clip_artifact_ids)
@@ -261,6 +263,10 @@ async def make_segments(context: WorkerContext, lease: HeldLease) -> AttemptOutp
         with stopwatch.timing(Stage.FETCH):
             for part, path in zip(timeline.parts_heard(span), parts, strict=True):
                 await context.download_artifact(lease, artifact_ids[part], path)
+            track = await _fetch_track(context, lease, folder)
+            # Music is still quieter for a moment after the clip before has spoken.
+            speeches = await fetch_speeches(context, lease, folder, range(index - 1, index + 1), held)
+        added = AddedSound(reel.clip_sound == "keep", speeches, track, reel.soundtrack)
         output = folder / OutputName.SEGMENTS
         with stopwatch.timing(Stage.ENCODE):
             segments = await context.threads.run(
@@ -270,7 +276,7 @@ async def make_segments(context: WorkerContext, lease: HeldLease) -> AttemptOutp
                 parts,
                 output,
                 tools=context.tools,
-                keep_sound=reel.clip_sound == "keep",
+                added_sound=added,
                 callbacks=ffmpeg_callbacks(lease),
             )
         with stopwatch.timing(Stage.UPLOAD):
@@ -302,10 +308,7 @@ async def _fetch_inputs(context: WorkerContext, lease: HeldLease, folder: Path) 
     parts = [folder / f"part-{index}" for index in range(len(artifact_ids))]
     for artifact_id, part in zip(artifact_ids, parts, strict=True):
         await context.download_artifact(lease, artifact_id, part)
-    track: Path | None = None
-    if claim.soundtrack_artifact_id is not None:
-        track = folder / OutputName.SOUNDTRACK
-        await context.download_artifact(lease, claim.soundtrack_artifact_id, track)
+    track = await _fetch_track(context, lease, folder)
     narration = await fetch_narration(context, lease, folder)
     reel = claim.request if isinstance(claim.request, ResolvedReel) else None
     captions = reel.captions if reel else "off"
@@ -321,6 +324,15 @@ async def _fetch_inputs(context: WorkerContext, lease: HeldLease, folder: Path) 
         captions=captions,
         cues=plan_cues(reel, narration.words, narration.held) if reel and captions != "off" else (),
     )
+
+
+async def _fetch_track(context: WorkerContext, lease: HeldLease, folder: Path) -> Path | None:
+    """Downloads the prepared soundtrack of the job, if it has one."""
+    if lease.claim.soundtrack_artifact_id is None:
+        return None
+    track = folder / OutputName.SOUNDTRACK
+    await context.download_artifact(lease, lease.claim.soundtrack_artifact_id, track)
+    return track
 
 
 def _list_parts(request: ResolvedReel | ResolvedStitch, clip_artifact_ids: Sequence[str]) -> Sequence[str]:

@@ -117,8 +117,26 @@ def held_frames(reel: ResolvedReel, speeches: Mapping[int, MediaInfo], limits: L
     return held
 
 
-async def read_narration_length_s(context: WorkerContext, lease: HeldLease, reel: ResolvedReel) -> float:
-    """By how many seconds a reel grows to its narration. Raises `TaskFailed` like `held_frames`."""
+async def fetch_speeches(
+    context: WorkerContext, lease: HeldLease, folder: Path, clips: range, held: Mapping[int, int]
+) -> list[PlacedSound]:
+    """Downloads the speeches of some clips of a reel into `folder`. All clips up to the last of them were spoken."""
+    reel = lease.claim.request
+    assert isinstance(reel, ResolvedReel)
+    times = times_of_clips(reel, held)
+    speeches: list[PlacedSound] = []
+    for clip, artifact_id in zip(reel.narrated, lease.claim.narration_artifact_ids, strict=False):
+        if clip.index in clips:
+            speeches.append(PlacedSound(folder / f"speech-{clip.index}", times[clip.index].begins_s))
+            await context.download_artifact(lease, artifact_id, speeches[-1].path)
+    return speeches
+
+
+async def read_held_frames(context: WorkerContext, lease: HeldLease, reel: ResolvedReel) -> Mapping[int, int]:
+    """For how many frames each clip of a reel that grows holds its last frame. Raises `TaskFailed` like `held_frames`.
+
+    The claim has the narration of all clips.
+    """
     claim = lease.claim
 
     async def look_up() -> Mapping[str, MediaInfo]:
@@ -126,11 +144,11 @@ async def read_narration_length_s(context: WorkerContext, lease: HeldLease, reel
             return await find_known_media(session, claim.narration_artifact_ids, owner_id=claim.owner_id)
 
     if not reel.fit_narration:
-        return 0
+        return {}
     known = await retry_until_available(look_up, lease.stop)
     speeches = {
         clip.index: known[artifact_id]
         for clip, artifact_id in zip(reel.narrated, claim.narration_artifact_ids, strict=True)
         if artifact_id in known
     }
-    return sum(held_frames(reel, speeches, context.settings.limits).values()) / reel.fps
+    return held_frames(reel, speeches, context.settings.limits)

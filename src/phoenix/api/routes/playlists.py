@@ -83,8 +83,8 @@ async def get_playlist(
     """Watch a reel while it is rendered.
 
     An HLS playlist of the clips that are done, in order, with their crossfades, and with captions as subtitles. It
-    grows until the job has ended: 409 until the first clip is done. Its sound is the sound of the clips: soundtrack and
-    narration are mixed in at the end. The segments are made once somebody asks for the playlist, so ask early.
+    grows until the job has ended: 409 until the first clip is done. Its sound is the sound of the clips with narration
+    and soundtrack. The segments are made once somebody asks for the playlist, so ask early.
     """
     async with database.read() as session:
         job = await get_full_job(session, job_id, owner_id=reader.owner_id)
@@ -119,22 +119,15 @@ def _render(
     assert isinstance(reel, ResolvedReel)
     if captions is not None:
         lengths_s = captions.lengths_s
-        known = min(len(playlist.files), captions.num_known)
-        urls = [_url(f"clips/{index}/segments", token, PlaylistRendition.CAPTIONS) for index in range(known)]
-        return render_captions(
-            lengths_s[:known], urls, longest_s=max(lengths_s), is_over=_is_complete(job, playlist, known)
-        )
+        count = len(playlist.files)
+        urls = [_url(f"clips/{index}/segments", token, PlaylistRendition.CAPTIONS) for index in range(count)]
+        return render_captions(lengths_s[:count], urls, longest_s=max(lengths_s), is_over=playlist.is_over)
     if rendition is None and has_captions(reel):
         stream = PictureStream(reel.width, reel.height, playlist.fps, peak_of(playlist.files, playlist.fps))
         video, subtitles = (_url("playlist.m3u8", token, each) for each in PlaylistRendition)
         return render_multivariant(video, subtitles, stream, is_shown=reel.captions == "burned")
     urls = [_url(f"clips/{index}/segments", token) for index in range(len(playlist.files))]
     return render_playlist(playlist.files, urls, fps=playlist.fps, is_over=playlist.is_over)
-
-
-def _is_complete(job: FullJob, playlist: Playlist, num_captioned: int) -> bool:
-    """Whether no captions will be added. The words of a clip may be spoken after its segments were made."""
-    return playlist.is_over and (num_captioned == len(playlist.files) or job.row.state.is_terminal)
 
 
 def _url(path: str, token: str | None, rendition: PlaylistRendition | None = None) -> str:
@@ -188,7 +181,7 @@ def _send_captions(request: Request, captions: CaptionsOfClips, index: int) -> R
         raise NotFound(f"The job has no segments of a clip {index}.")
     if index >= captions.num_known:
         raise Conflict(f"The captions of clip {index} are not there yet.")
-    laid = lay_out(cues_of_clip(reel, captions.spoken, index), track_box(reel.width, reel.height))
+    laid = lay_out(cues_of_clip(reel, captions.spoken, index, captions.held), track_box(reel.width, reel.height))
     text = write_vtt(laid, timestamp_map=TIMESTAMP_MAP).encode()
     headers = {"Cache-Control": "private, no-cache", "Content-Length": str(len(text))}
     return Response(b"" if request.method == "HEAD" else text, media_type="text/vtt", headers=headers)

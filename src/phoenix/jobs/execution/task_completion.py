@@ -229,7 +229,9 @@ async def _record_reusable(uow: UnitOfWork, artifact: ArtifactRow, task: TaskRow
     values: dict[str, str | None] = {"owner_id": artifact.owner_id, "content_key": task.content_key}
     values |= {"artifact_id": artifact.id, "continues_key": None}
     if task.prerequisites:
-        before = await uow.session.get_one(ArtifactRow, tasks[task.prerequisites[0]].artifact_id)
+        # Segments have positions before the clips.
+        clip_before = next(other for other in tasks if other.position == task.prerequisites[0])
+        before = await uow.session.get_one(ArtifactRow, clip_before.artifact_id)
         values["continues_key"] = before.key
     await uow.session.execute(_INSERT_REUSABLE, values)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from phoenix.contract import ResolvedReel, SpokenWord
-from phoenix.media.reel.spans import plan_timeline, span_of_clip, timeline_of
+from phoenix.media.reel.spans import NONE_HELD, span_of_clip, timeline_of
 
 _MOST_CHARACTERS = 42
 _PAUSE_S = 0.6
@@ -15,7 +15,6 @@ _STAYS_S = 0.4
 _SENTENCE_ENDS = (".", "!", "?", "…", "\u3002", "\uff01", "\uff1f")
 _SHORTEST_SENTENCE = 12
 _ROUNDING_S = 1e-6
-_NONE_HELD: Mapping[int, int] = {}
 
 
 @dataclass(frozen=True)
@@ -45,15 +44,13 @@ class ClipTimes:
         return self.next_s - self.begins_s
 
 
-def times_of_clips(reel: ResolvedReel, held: Mapping[int, int] = _NONE_HELD) -> list[ClipTimes]:
+def times_of_clips(reel: ResolvedReel, held: Mapping[int, int] = NONE_HELD) -> list[ClipTimes]:
     """The times of the clips of a reel, by index. They follow from the request.
 
     `held`: for how many frames a clip holds its last frame, by index.
     """
-    timeline = timeline_of(reel)
+    timeline = timeline_of(reel, held)
     before = 1 if reel.extends else 0
-    counts = [count + held.get(part - before, 0) for part, count in enumerate(timeline.counts)]
-    timeline = plan_timeline(counts, reel.transition, timeline.picture)
     fps = timeline.picture.fps
     times: list[ClipTimes] = []
     for part in range(before, len(timeline.counts)):
@@ -76,7 +73,7 @@ def frames_to_hold(reel: ResolvedReel, lengths_s: Mapping[int, float]) -> dict[i
 
 
 def plan_cues(
-    reel: ResolvedReel, spoken: Mapping[int, Sequence[SpokenWord]], held: Mapping[int, int] = _NONE_HELD
+    reel: ResolvedReel, spoken: Mapping[int, Sequence[SpokenWord]], held: Mapping[int, int] = NONE_HELD
 ) -> list[Cue]:
     """The cues of a reel, in order and without overlaps.
 
@@ -98,15 +95,17 @@ def plan_cues(
     return [cue for cue in shortened if cue.end_s > cue.start_s]
 
 
-def cues_of_clip(reel: ResolvedReel, spoken: Mapping[int, Sequence[SpokenWord]], index: int) -> list[Cue]:
-    """The cues that begin while the segments of a clip are played. No clip of a playlist is held.
+def cues_of_clip(
+    reel: ResolvedReel, spoken: Mapping[int, Sequence[SpokenWord]], index: int, held: Mapping[int, int] = NONE_HELD
+) -> list[Cue]:
+    """The cues that begin while the segments of a clip are played.
 
-    They follow from `spoken` of this clip and of the clips before it.
+    They follow from `spoken` of this clip and of the clips before it. `held` as in `times_of_clips`.
     """
     fps = reel.fps
-    span = span_of_clip(reel, index)
+    span = span_of_clip(reel, index, held)
     start_s, end_s = span.start / fps - _ROUNDING_S, span.end / fps - _ROUNDING_S
-    return [cue for cue in plan_cues(reel, spoken) if start_s <= cue.start_s < end_s]
+    return [cue for cue in plan_cues(reel, spoken, held) if start_s <= cue.start_s < end_s]
 
 
 def _cues_of_words(words: Sequence[SpokenWord], times: ClipTimes) -> list[Cue]:

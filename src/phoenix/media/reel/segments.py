@@ -6,23 +6,19 @@ a clip ends a little before its picture: an AAC encoder needs to hear what comes
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.media.commands import sound, video
+from phoenix.media.commands import video
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, run_ffmpeg
 from phoenix.media.reel.join import probe_parts
 from phoenix.media.reel.playlist import ORIGIN_S, SEGMENT_S, SegmentedFile
 from phoenix.media.reel.spans import MARGIN_PACKETS, PACKET_SAMPLES, ReelTimeline, Span
+from phoenix.media.reel.window_sound import AddedSound, WindowMixer
 from phoenix.media.stored_colour import BT709
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def write_segments(
@@ -32,7 +28,7 @@ def write_segments(
     output: Path,
     *,
     tools: MediaTools,
-    keep_sound: bool,
+    added_sound: AddedSound,
     callbacks: FfmpegCallbacks,
 ) -> SegmentedFile:
     """Writes the segments of a span. `files`: the parts `timeline.parts_heard(span)`. Raises `TaskFailed`."""
@@ -55,7 +51,7 @@ def write_segments(
     }
     frames = max(1, round(SEGMENT_S * timeline.picture.fps))
     with TemporaryDirectory(dir=output.parent, prefix="span-") as folder:
-        mixer = _WindowMixer(timeline, sounds if keep_sound else {}, Path(folder), tools, callbacks)
+        mixer = WindowMixer(timeline, sounds, added_sound, Path(folder), tools, callbacks)
         packets = timeline.packets_of(span)
         first_heard = max(0, packets[0] - MARGIN_PACKETS)
         samples = mixer.mix(first_heard * PACKET_SAMPLES, (packets[-1] + 1 + MARGIN_PACKETS) * PACKET_SAMPLES)
@@ -73,44 +69,6 @@ def write_segments(
         command = video.encode_fragments(segments, span.overlaps, timeline.picture, tools.encoding, raw, times, output)
         run_ffmpeg(command, tools=tools, stage=Stage.ENCODE, callbacks=callbacks)
     return _index(output, span.end - span.start, frames)
-
-
-@dataclass(frozen=True)
-class _WindowMixer:
-    """Mixes the sound of the parts of a reel within a window of time."""
-
-    timeline: ReelTimeline
-    sounds: dict[int, "video.SourceStream"]
-    folder: Path
-    tools: MediaTools
-    callbacks: FfmpegCallbacks
-
-    def mix(self, start: int, end: int) -> bytes:
-        """The samples `start` to `end` of the reel, in stereo, with silence where nothing is heard."""
-        # It starts threads, and workers are forked from a process that has imported this module.
-        import numpy as np  # noqa: PLC0415
-
-        total = np.zeros((end - start, 2), np.int32)
-        for part in self.sounds:
-            first = self.timeline.sample_at(self.timeline.start_of(part))
-            samples = self._read(part)
-            begin, stop = max(start, first), min(end, first + len(samples))
-            if begin < stop:
-                total[begin - start : stop - start] += samples[begin - first : stop - first]
-        return total.clip(-32768, 32767).astype("<i2").tobytes()
-
-    def _read(self, part: int) -> "np.ndarray[tuple[int, int], np.dtype[np.int16]]":
-        """The sound of a part, as long as its picture, with its fades."""
-        import numpy as np  # noqa: PLC0415
-
-        fps, count = self.timeline.picture.fps, self.timeline.counts[part]
-        before = self.timeline.overlaps[part - 1] if part > 0 else 0
-        after = self.timeline.overlaps[part] if part < len(self.timeline.overlaps) else 0
-        raw = self.folder / f"{part}.raw"
-        quiet = FfmpegCallbacks(should_stop=self.callbacks.should_stop)
-        command = sound.extract(self.sounds[part], float(count / fps), (float(before / fps), float(after / fps)), raw)
-        run_ffmpeg(command, tools=self.tools, stage=Stage.ENCODE, callbacks=quiet)
-        return np.fromfile(raw, "<i2").reshape(-1, 2)
 
 
 def _index(path: Path, num_frames: int, frames_per_segment: int) -> SegmentedFile:

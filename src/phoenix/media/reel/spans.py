@@ -1,6 +1,6 @@
 """When each part of a reel is seen and heard, in frames and samples: known before any clip is rendered. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
@@ -12,6 +12,7 @@ PACKET_SAMPLES = 1024
 """Samples per packet of AAC."""
 MARGIN_PACKETS = 2
 """How far the sound of a span ends before its picture, and how much more of it the encoder hears at both ends."""
+NONE_HELD: Mapping[int, int] = {}
 
 
 def overlaps_of(counts: Sequence[int], overlap: int) -> list[int]:
@@ -105,16 +106,24 @@ def plan_timeline(counts: Sequence[int], transition: Transition, picture: Pictur
     return ReelTimeline(picture, tuple(counts), tuple(overlaps))
 
 
-def timeline_of(reel: ResolvedReel) -> ReelTimeline:
-    """The timeline of a reel, known before any clip is rendered. A clip that the reel extends is its first part."""
+def timeline_of(reel: ResolvedReel, held: Mapping[int, int] = NONE_HELD) -> ReelTimeline:
+    """The timeline of a reel, known before any clip is rendered. A clip that the reel extends is its first part.
+
+    `held`: for how many frames a clip holds its last frame, by index.
+    """
     picture = Picture(max(2, reel.width & ~1), max(2, reel.height & ~1), Fraction(reel.fps))
     lengths_s = [Fraction(clip.num_output_frames, clip.output_fps or clip.fps) for clip in reel.clips]
     if reel.extends is not None:
         lengths_s.insert(0, Fraction(reel.extends.duration_s))
-    return plan_timeline([max(1, round(length_s * reel.fps)) for length_s in lengths_s], reel.transition, picture)
-
-
-def span_of_clip(reel: ResolvedReel, index: int) -> Span:
-    """What the segments of a clip show. The segments of the first clip also show the clip that the reel extends."""
     before = 1 if reel.extends else 0
-    return timeline_of(reel).span_of(range(index + before if index else 0, index + before + 1))
+    counts = [max(1, round(length_s * reel.fps)) + held.get(at - before, 0) for at, length_s in enumerate(lengths_s)]
+    return plan_timeline(counts, reel.transition, picture)
+
+
+def span_of_clip(reel: ResolvedReel, index: int, held: Mapping[int, int] = NONE_HELD) -> Span:
+    """What the segments of a clip show. The segments of the first clip also show the clip that the reel extends.
+
+    `held` as in `timeline_of`.
+    """
+    before = 1 if reel.extends else 0
+    return timeline_of(reel, held).span_of(range(index + before if index else 0, index + before + 1))
