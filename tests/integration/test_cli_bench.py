@@ -12,14 +12,14 @@ from fixtures.tiny_pipelines import TinyPipelines, tiny_catalog_toml
 from phoenix.cli.bench.lanes import compare
 from phoenix.cli.bench.report import BenchReport
 from phoenix.cli.bench.run import MadeElsewhere, measure
-from phoenix.cli.options import make_request
+from phoenix.cli.options import make_request, reel_of
 from phoenix.errors import FailureCode, InvalidRequest, NotFound, TaskFailed
 
 SMALL: dict[str, Any] = {"resolution": "240p", "duration_s": 0.25, "steps": 2}
 
 
 def bench(model: str = "animatic", *, count: int = 1, **given: Any) -> BenchReport:
-    request = make_request(["a fox"], {"model": model, **given}, None)
+    request = make_request(reel_of(["a fox"]), {"model": model, **given}, None)
     return measure(request, count=count, device="cpu", show_status=lambda _: None)
 
 

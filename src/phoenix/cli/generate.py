@@ -60,6 +60,7 @@ from phoenix.cli.options import (
     ClipSoundOption,
     CrossfadeOption,
     DurationOption,
+    FileOption,
     FpsOption,
     HoldOption,
     InterpolateOption,
@@ -83,6 +84,8 @@ from phoenix.cli.options import (
     make_request,
     parse_loras,
     parse_upscale,
+    read_reel,
+    reel_of,
 )
 from phoenix.client import Phoenix, PhoenixClientError, PhoenixProblem
 from phoenix.contract import Job, ResolvedReel
@@ -98,7 +101,8 @@ class Server:
 
 
 def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
-    prompts: PromptsArgument,
+    prompts: PromptsArgument = None,
+    file: FileOption = None,
     model: ModelOption = None,
     duration_s: DurationOption = None,
     aspect_ratio: AspectRatioOption = None,
@@ -131,10 +135,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
 ) -> None:
-    """Make a reel, and wait for its video.
-
-    The path of the video is the last line of the output. With --hold, it is the video of the draft.
-    """
+    """Make a reel, and wait for its video, with --hold of its draft. The path is the last line of the output."""
     given = {"model": model, "quality": quality, "steps": steps, "seed": seed, "loras": parse_loras(lora)}
     given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
     given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}
@@ -142,10 +143,12 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     given |= {"on_failed_check": on_failed_check, "title": title, "tags": tag}
     frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
     frames |= {"reference": reference, "source_video": source_video}
-    local = LocalFiles(read_inputs(len(prompts), audio=audio, by_role=frames, further=condition, extends=extends))
-    check = _unchecked if url else _check_here(prompts, given, crossfade_s, local)
-    with _connected(url, api_key, check, holds=hold is not None) as (server, phoenix):
-        print(_make_reel(make_body(prompts, given, crossfade_s), local.inputs, phoenix, server, output))
+    reel = read_reel(prompts, file)
+    local = LocalFiles(read_inputs(len(reel["clips"]), audio=audio, by_role=frames, further=condition, extends=extends))
+    check = _unchecked if url else _check_here(reel, given, crossfade_s, local)
+    body = make_body(reel, given, crossfade_s)
+    with _connected(url, api_key, check, holds=body.get("hold") is not None) as (server, phoenix):
+        print(_make_reel(body, local.inputs, phoenix, server, output))
 
 
 def edit(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -182,7 +185,7 @@ def edit(  # noqa: PLR0913, PLR0917 - one parameter per option
     given = {"model": model, "quality": quality, "aspect_ratio": aspect_ratio, "resolution": resolution}
     given |= {"clip_sound": clip_sound, "title": title, "drop_soundtrack": no_audio or None}
     given |= {"reuse": False if no_reuse else None, "captions": captions, "voice": voice, "tags": tag} | hold_of(hold)
-    body = make_body([], given, crossfade_s)
+    body = make_body(reel_of([]), given, crossfade_s)
     body["clips"] = list_changes(reroll=reroll, take=take, replace=replace, insert=insert, remove=remove, move=move)
     end_on_sigterm()
     with exit_on_error(), connect(url, api_key) as phoenix:
@@ -210,12 +213,12 @@ def _unchecked() -> None:
 
 
 def _check_here(
-    prompts: list[str], given: dict[str, Any], crossfade_s: float | None, local: LocalFiles
+    reel: dict[str, Any], given: dict[str, Any], crossfade_s: float | None, local: LocalFiles
 ) -> Callable[[], None]:
     """Checks a reel as far as that needs no server. Returns the check that a private server would make."""
     check = partial(check_locally, local=local)
     with exit_on_error():
-        request = make_request(prompts, given, crossfade_s, local=local, check_further=check)
+        request = make_request(reel, given, crossfade_s, local=local, check_further=check)
     return partial(check, request)
 
 

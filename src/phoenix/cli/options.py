@@ -1,11 +1,13 @@
 """The options of a reel, its request, and what the reel becomes with the catalog of this machine."""
 
+import json
 import os
 import re
 import secrets
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from pydantic import ValidationError
@@ -32,7 +34,19 @@ from phoenix.ids import new_artifact_id
 from phoenix.media.probe import ProbeLimits, probe_media
 from phoenix.settings import Settings
 
-PromptsArgument = Annotated[list[str], typer.Argument(metavar="PROMPT...", help="One clip each, in order.")]
+PromptsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="PROMPT...", help="One clip each, in order.", show_default=False)
+]
+FileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--file",
+        "-f",
+        allow_dash=True,
+        help="JSON of a reel as POST /v1/reels takes it, in place of prompts; - is the standard input. The other "
+        "options replace what it says.",
+    ),
+]
 ModelOption = Annotated[str | None, typer.Option(help="Id of the model; see `phoenix models`.")]
 DurationOption = Annotated[float | None, typer.Option("--duration", help="Length of each clip, in seconds.")]
 AspectRatioOption = Annotated[AspectRatio | None, typer.Option()]
@@ -119,18 +133,57 @@ TagOption = Annotated[
 ]
 
 
-def make_body(prompts: list[str], given: dict[str, Any], crossfade_s: float | None) -> dict[str, Any]:
-    """The JSON object of a reel without its inputs, unchecked."""
+def reel_of(prompts: Sequence[str]) -> dict[str, Any]:
+    """The JSON object of a reel with a clip for each prompt."""
+    return {"clips": [{"prompt": prompt} for prompt in prompts]}
+
+
+def read_reel(prompts: Sequence[str] | None, file: Path | None) -> dict[str, Any]:
+    """The JSON object of a reel, with a list of objects as `clips`, and otherwise unchecked.
+
+    Ends the command unless there are either prompts or a file with such an object.
+    """
+    if file is None:
+        if not prompts:
+            raise typer.BadParameter("give the prompt of each clip, or --file with a reel.", param_hint="PROMPT...")
+        return reel_of(prompts)
+    if prompts:
+        _refuse("its clips have their prompts; give either prompts or a file.")
+    name = "the standard input" if str(file) == "-" else str(file)
+    try:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        reel: Any = json.loads(content)
+    except OSError as error:
+        _refuse(f"{name} cannot be read: {error.strerror}.")
+    except UnicodeDecodeError:
+        _refuse(f"{name} is not UTF-8.")
+    except ValueError as error:
+        _refuse(f"{name} is no JSON: {error}.")
+    if not _has_clips(reel):
+        _refuse(f'{name} is no reel: it needs an object with "clips", a list of objects with a "prompt" each.')
+    return reel
+
+
+def _has_clips(reel: Any) -> bool:
+    clips: Any = cast("dict[str, Any]", reel).get("clips") if isinstance(reel, dict) else None
+    return isinstance(clips, list) and all(isinstance(clip, dict) for clip in cast("list[Any]", clips))
+
+
+def _refuse(detail: str) -> NoReturn:
+    raise typer.BadParameter(detail, param_hint="--file")
+
+
+def make_body(reel: dict[str, Any], given: dict[str, Any], crossfade_s: float | None) -> dict[str, Any]:
+    """The JSON object of a reel without its inputs, unchecked. What is `given` replaces what `reel` has."""
     of_clips = {name: given.get(name) for name in ("caption", "narration")}
-    body = {name: value for name, value in given.items() if value is not None and name not in of_clips}
-    body["clips"] = [{"prompt": prompt} for prompt in prompts]
+    body = reel | {name: value for name, value in given.items() if value is not None and name not in of_clips}
     if crossfade_s is not None:
         body["transition"] = {"kind": "crossfade", "duration_s": crossfade_s}
     return with_texts(body, **of_clips)
 
 
 def make_request(
-    prompts: list[str],
+    reel: dict[str, Any],
     given: dict[str, Any],
     crossfade_s: float | None,
     *,
@@ -142,7 +195,7 @@ def make_request(
     Ends the command with a message for every fault that needs no server to find. `check_further` raises
     `InvalidRequest` for the faults that need the catalog. It gets the part of a faulty request that has the right form.
     """
-    body = make_body(prompts, given, crossfade_s)
+    body = make_body(reel, given, crossfade_s)
     if local is not None:
         body = local.inputs.add_to(body, local.artifact_ids)
     try:

@@ -38,6 +38,7 @@ from phoenix.cli.options import (
     ClipSoundOption,
     CrossfadeOption,
     DurationOption,
+    FileOption,
     FpsOption,
     HoldOption,
     InterpolateOption,
@@ -55,6 +56,7 @@ from phoenix.cli.options import (
     make_request,
     parse_loras,
     parse_upscale,
+    read_reel,
     resolve_reel,
 )
 from phoenix.cli.tables import with_prompts
@@ -63,7 +65,8 @@ from phoenix.contract import ReelRequest, ResolvedReel
 
 
 def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
-    prompts: PromptsArgument,
+    prompts: PromptsArgument = None,
+    file: FileOption = None,
     model: ModelOption = None,
     duration_s: DurationOption = None,
     aspect_ratio: AspectRatioOption = None,
@@ -101,15 +104,16 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     given |= {"captions": captions, "voice": voice, "caption": caption, "narration": narration} | hold_of(hold)
     frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
     frames |= {"reference": reference, "source_video": source_video}
-    local = LocalFiles(read_inputs(len(prompts), audio=audio, by_role=frames, further=condition, extends=extends))
+    reel = read_reel(prompts, file)
+    local = LocalFiles(read_inputs(len(reel["clips"]), audio=audio, by_role=frames, further=condition, extends=extends))
     settings = read_settings()
     with exit_on_error():
         catalog = load_catalog(settings.engine.catalog_file)
         check = partial(resolve_reel, catalog=catalog, settings=settings, local=local)
-        request = make_request(prompts, given, crossfade_s, local=local, check_further=check)
-        reel = resolve_reel(request, catalog, settings, local=local)
-        lines = [*plan_lines(reel, catalog.get(reel.model), audio), *condition_lines(reel, local)]
-        _show(reel, request, lines, as_json=as_json)
+        request = make_request(reel, given, crossfade_s, local=local, check_further=check)
+        resolved = resolve_reel(request, catalog, settings, local=local)
+        lines = [*plan_lines(resolved, catalog.get(resolved.model), audio), *condition_lines(resolved, local)]
+        _show(resolved, request, lines, as_json=as_json)
 
 
 def _show(reel: ResolvedReel, request: ReelRequest, lines: Sequence[str], *, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from phoenix.cli.options import (
     StepsOption,
     describe_adjustment,
     make_request,
+    reel_of,
 )
 from phoenix.telemetry.logs import configure_logs
 
@@ -47,7 +48,7 @@ def run_bench(  # noqa: PLR0913, PLR0917 - one parameter per option
     from phoenix.cli.bench import lanes, run  # noqa: PLC0415
 
     with exit_on_error():
-        request = make_request([PROMPT], given, None, check_further=run.find_model_and_reel)
+        request = make_request(reel_of([PROMPT]), given, None, check_further=run.find_model_and_reel)
     end_on_sigterm()
     # Warnings only, in readable form: the command itself reports each clip.
     configure_logs(level="WARNING", json_lines=False)
