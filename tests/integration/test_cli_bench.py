@@ -93,7 +93,7 @@ def test_what_the_model_cannot_make_is_a_fault():
 
 
 def test_arrangements_of_a_model_are_measured_with_the_same_clients():
-    request = make_request(["a fox"], {"model": "animatic", **SMALL}, None)
+    request = make_request(reel_of(["a fox"]), {"model": "animatic", **SMALL}, None)
     report = compare(
         request, device="cpu", processes=2, batch=4, clients=3, clips_per_client=1, show_status=lambda _: None
     )
@@ -112,7 +112,7 @@ def test_an_arrangement_that_fails_is_reported_and_the_next_one_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PHOENIX_MEDIA__FFMPEG", str(tmp_path / "no-ffmpeg"))
-    request = make_request(["a fox"], {"model": "animatic", **SMALL}, None)
+    request = make_request(reel_of(["a fox"]), {"model": "animatic", **SMALL}, None)
     report = compare(
         request, device="cpu", processes=2, batch=1, clients=1, clips_per_client=1, show_status=lambda _: None
     )

@@ -106,7 +106,7 @@ async def _rank_similar(
     filters = _list_filters(database.dialect, search, wanted, owner_id)
     stored = await _read_nearest(database, indexes, meaning.query, filters, owner_id=owner_id)
     if filters and len(stored) < MAX_FOUND:
-        among = await _find_filtered(database, meaning.query.model, filters, owner_id=owner_id)
+        among = await _find_filtered(database, search, filters, owner_id=owner_id)
         stored = await _read_nearest(database, indexes, meaning.query, (), owner_id=owner_id, among=among)
     return await asyncio.to_thread(
         rank_by_similarity,
@@ -121,7 +121,7 @@ def _list_filters(dialect: str, search: JobSearch, wanted: JobFilter, owner_id: 
     """What a row of vectors must fulfil, apart from its owner and its model."""
     job_id = col(JobEmbeddingRow.job_id)
     filters: list[ColumnElement[bool]] = []
-    if search.tags or search.metadata or search.favorite is not None:
+    if _has_marks(search):
         filters.append(job_id.in_(select_filtered_ids(dialect, search, owner_id)))
     if wanted != JobFilter():
         filters.append(exists().where(col(JobRow.id) == job_id, *job_conditions(wanted)))
@@ -153,14 +153,21 @@ async def _read_nearest(
 
 
 async def _find_filtered(
-    database: Database, model: str, filters: Sequence[ColumnElement[bool]], *, owner_id: str
+    database: Database, search: JobSearch, filters: Sequence[ColumnElement[bool]], *, owner_id: str
 ) -> "NDArray[np.int64]":
-    """The ids of all rows of the owner that pass the filters."""
+    """The ids of all rows that pass the filters. Rows of other owners do no harm: an index has none of them."""
     row = JobEmbeddingRow
     # As one text: a value for each row would take most of the time.
-    statement = select(func.aggregate_strings(cast(col(row.id), String), ","))
-    [(ids,)] = await database.fetch(statement.where(col(row.owner_id) == owner_id, col(row.model) == model, *filters))
+    statement = select(func.aggregate_strings(cast(col(row.id), String), ",")).where(*filters)
+    if not _has_marks(search):
+        statement = statement.where(col(row.owner_id) == owner_id)
+    [(ids,)] = await database.fetch(statement)
     return parse_keys(ids or "")
+
+
+def _has_marks(search: JobSearch) -> bool:
+    """Whether the index of the words filters, which also knows the owners."""
+    return bool(search.tags or search.metadata or search.favorite is not None)
 
 
 async def find_vectors(database: Database, job_id: str, *, model: str) -> Vectors | None:
