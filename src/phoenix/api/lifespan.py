@@ -6,7 +6,7 @@ import signal
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import anyio
 
@@ -68,10 +68,13 @@ class AppState:
     open_uploads: OpenSlots
     storyboards: StoryboardWriter
     embedder: Embedder
-    vector_indexes: VectorIndexes
     draining: anyio.Event
     """Set when the server has to stop; all streams then end."""
     probe_slots: asyncio.Semaphore
+
+    @cached_property
+    def vector_indexes(self) -> VectorIndexes:
+        return VectorIndexes(self.services.database)
 
 
 @asynccontextmanager
@@ -122,7 +125,6 @@ async def open_app_state(settings: Settings, meters: Meters) -> AsyncGenerator[A
             open_uploads=await open_slots(OpenPolicy("uploads", limits.uploads_per_key, TooManyTransfers)),
             storyboards=await stack.enter_async_context(_storyboards(settings, services.catalog, database)),
             embedder=embedder,
-            vector_indexes=VectorIndexes(database),
             draining=draining,
             probe_slots=asyncio.Semaphore(_MAX_CONCURRENT_PROBES),
         )
