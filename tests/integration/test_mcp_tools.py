@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -167,6 +168,35 @@ async def test_a_mistake_is_named_with_its_place(mcp_server: McpServer) -> None:
     assert "/fps: " in text_of(refused)
     assert "NOT_FOUND (404)" in text_of(missing)
     assert unfinished.is_error
+
+
+async def test_an_agent_over_stdio_uploads_a_file_of_its_machine(mcp_server: McpServer, png_file: Path) -> None:
+    async with mcp_server.over_stdio() as client:
+        uploaded = job_of(await call(client, "upload_file", path=str(png_file)))
+        missing = await client.call_tool("upload_file", {"path": str(png_file.parent / "none.png")})
+
+    assert (uploaded["media"], uploaded["artifact_id"][:4]) == ("image", "art_")
+    assert "none.png cannot be read" in text_of(missing)
+
+
+@pytest.fixture
+def png_in_base64(png_file: Path) -> str:
+    return base64.b64encode(png_file.read_bytes()).decode()
+
+
+async def test_an_agent_over_http_uploads_bytes_and_reads_no_file_of_the_server(
+    mcp_server: McpServer, png_file: Path, png_in_base64: str
+) -> None:
+    async with mcp_server.over_http(mcp_server.key) as client:
+        uploaded = job_of(await call(client, "upload_file", data=png_in_base64, filename="../a.png"))
+        refused = [
+            text_of(await client.call_tool("upload_file", arguments))
+            for arguments in ({"path": str(png_file)}, {}, {"data": "?"})
+        ]
+
+    assert uploaded["media"] == "image"
+    said = ["over stdio alone", "either path or data", "no base64"]
+    assert [part for part, text in zip(said, refused, strict=True) if part not in text] == []
 
 
 async def test_each_caller_over_http_acts_with_its_own_key(mcp_server: McpServer) -> None:

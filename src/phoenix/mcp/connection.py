@@ -1,6 +1,6 @@
 """The Phoenix server behind the tools, with the key of each caller."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +31,14 @@ class PhoenixConnection:
         A caller over HTTP brings a key of its own. It never gets the key of this process, which anybody who reaches
         the port could use otherwise.
         """
-        headers = getattr(request.request, "headers", None)
+        headers = _headers_of(request)
         key = self.api_key if headers is None else _bearer(headers.get("authorization"))
         async with AsyncPhoenix(self.url, key, retry_policy=RETRY_POLICY) as phoenix:
             yield phoenix
+
+    def is_on_this_machine(self, request: _Request) -> bool:
+        """Whether the caller is the user that started this process, and may read what the process may read."""
+        return _headers_of(request) is None
 
     def absolute(self, url: str) -> str:
         """A path of the server as a URL. Other URLs stay as they are."""
@@ -65,6 +69,11 @@ class PhoenixConnection:
             http.stream("GET", self.absolute(signed_url)) as response,
         ):
             yield response.raise_for_status()
+
+
+def _headers_of(request: _Request) -> Mapping[str, str] | None:
+    """The headers of a caller over HTTP; None over stdio."""
+    return getattr(request.request, "headers", None)
 
 
 def _bearer(header: str | None) -> str | None:

@@ -1,5 +1,11 @@
 """The tools that make and change something: reels, edits, storyboards, stitches, and the control of jobs."""
 
+import base64
+import binascii
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context
@@ -11,7 +17,7 @@ from phoenix.contract import Job, Storyboard
 from phoenix.mcp.connection import PhoenixConnection
 from phoenix.mcp.contents import job_result
 from phoenix.mcp.reading import JobId
-from phoenix.mcp.specs import ClipChange, Crossfade, Fields, ReelSpec, Sound, joined, without_nulls
+from phoenix.mcp.specs import ClipChange, Crossfade, Fields, Incomplete, ReelSpec, Sound, joined, without_nulls
 
 IdempotencyKey = Annotated[
     str | None, Field(description="A word of yours. A second call with the same word and reel makes no second job.")
@@ -44,6 +50,16 @@ class StoryboardSummary(BaseModel):
             remarks=[*(each.text for each in board.messages if each.role == "assistant"), *fitted],
             error=board.error.message if board.error else None,
         )
+
+
+class UploadedFile(BaseModel):
+    """A stored file. Reels and stitches name it by its `artifact_id`."""
+
+    artifact_id: str
+    media: str = Field(description="`audio`, `image` or `video`.")
+    duration_s: float | None
+    width: int | None
+    height: int | None
 
 
 class MakingTools:
@@ -120,6 +136,33 @@ class MakingTools:
         async with self._connection.open(ctx.request_context) as phoenix:
             return StoryboardSummary.of(await phoenix.refine_storyboard(storyboard_id, wish))
 
+    async def upload_file(
+        self,
+        ctx: Context[Any, Any],
+        path: Annotated[str | None, Field(description="Of a file on the machine that runs this server.")] = None,
+        data: Annotated[str | None, Field(description="The bytes of the file in base64, in place of a path.")] = None,
+        filename: Annotated[str, Field(description="With data: a name with the usual ending.")] = "file",
+    ) -> UploadedFile:
+        """Stores a picture, a sound or a video, for `soundtrack`, `conditions` and stitch_videos."""
+        if (path is None) == (data is None):
+            raise Incomplete("Give either path or data.")
+        if path is not None and not self._connection.is_on_this_machine(ctx.request_context):
+            raise Incomplete("Files of this machine are for callers over stdio alone; send the bytes in data.")
+        with _as_file(path, data or "", filename) as file:
+            async with self._connection.open(ctx.request_context) as phoenix:
+                try:
+                    artifact = await phoenix.upload(file)
+                except OSError as error:
+                    raise Incomplete(f"{file} cannot be read: {error.strerror}.") from error
+        info = artifact.info
+        return UploadedFile(
+            artifact_id=artifact.id,
+            media=info.media,
+            duration_s=info.duration_s,
+            width=info.width,
+            height=info.height,
+        )
+
     async def cancel_job(self, ctx: Context[Any, Any], job_id: JobId) -> CallToolResult:
         """Ends a job. What it has not finished is lost. A job that has ended stays as it is."""
         async with self._connection.open(ctx.request_context) as phoenix:
@@ -141,3 +184,19 @@ class MakingTools:
         result = await job_result(self._connection, phoenix, job)
         # The call has done what it was asked for, also where the job has ended without a result.
         return result.model_copy(update={"is_error": False})
+
+
+@contextmanager
+def _as_file(path: str | None, data: str, filename: str) -> Generator[Path]:
+    """The file at the path, or one with the bytes until the block ends. Raises `Incomplete`."""
+    if path is not None:
+        yield Path(path).expanduser()
+        return
+    try:
+        content = base64.b64decode(data, validate=True)
+    except binascii.Error:
+        raise Incomplete("data is no base64.") from None
+    with TemporaryDirectory(prefix="phoenix-upload-") as folder:
+        file = Path(folder) / (PurePath(filename).name or "file")
+        file.write_bytes(content)
+        yield file

@@ -51,6 +51,7 @@ def create_server(connection: PhoenixConnection) -> MCPServer[Any]:
         (
             MAKES,
             [
+                making.upload_file,
                 making.create_reel,
                 making.edit_reel,
                 making.stitch_videos,
