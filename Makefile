@@ -46,7 +46,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-media-lowest test-lowest test-newest test-e2e faults fuzz bench bench-page check unit lint fmt env-example openapi studio-pictures models-table mutants docs pins locks audit sbom packages clean
+.PHONY: help demo test coverage test-media-lowest test-lowest test-newest test-e2e faults fuzz bench bench-page check unit lint fmt env-example openapi studio-pictures models-table mutants docs pins locks audit sbom packages npm-package clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -161,9 +161,19 @@ audit: $(RELEASE)/.installed ## Look up every locked version of the images in th
 	  $(RELEASE)/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements/$$lock.txt || failed=1; done; \
 	test -z "$$failed"
 
-packages: $(RELEASE)/.installed ## Build the source distribution, and the wheel from it, into dist/, and check both
+packages: $(RELEASE)/.installed ## Build the source distributions of Phoenix and of the Python client, and the wheels from them, into dist/, and check all
 	$(RELEASE)/bin/python -m build --no-isolation
+	$(RELEASE)/bin/python -m build --no-isolation --outdir dist clients/python
 	$(RELEASE)/bin/twine check --strict dist/*
+
+# npm writes `1.2.3-rc.1` for what Python writes `1.2.3rc1`. Its own checkout keeps its version.
+npm-package: ## Pack the JavaScript client into build/npm, VERSION=1.2.3
+	@rm -rf build/npm && mkdir -p build/npm
+	cp -R clients/js build/npm/source && cp -R docs build/npm/docs
+	cd build/npm/source && npm install --ignore-scripts --no-audit --no-fund --loglevel=error \
+	  && npm version --no-git-tag-version --allow-same-version "$$(echo "$(VERSION)" | sed 's/rc/-rc./')" \
+	  && sed -i 's#../../docs/#../docs/#' package.json && npm run types && npm run build \
+	  && npm pack --ignore-scripts --pack-destination ..
 
 sbom: $(RELEASE)/.installed ## Write build/sbom/*.cdx.json: what each image installs, in the CycloneDX format
 	@mkdir -p build/sbom

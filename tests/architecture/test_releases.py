@@ -1,6 +1,8 @@
 """What a release needs: one version everywhere, a section of the changelog, and checks before anything is published."""
 
+import json
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -53,7 +55,24 @@ def test_the_changelog_sorts_its_entries_by_kind() -> None:
 
 
 def test_a_build_without_git_has_the_release_of_the_source() -> None:
-    assert read_pyproject()["tool"]["hatch"]["version"]["fallback-version"] == f"{RELEASE}.dev0"
+    client = tomllib.loads((REPOSITORY / "clients" / "python" / "pyproject.toml").read_text())
+    for project in (read_pyproject(), client):
+        assert project["tool"]["hatch"]["version"]["fallback-version"] == f"{RELEASE}.dev0"
+
+
+def test_the_javascript_client_has_the_release_of_the_source() -> None:
+    package = json.loads((REPOSITORY / "clients" / "js" / "package.json").read_text())
+
+    assert package["version"] == RELEASE
+
+
+def test_both_clients_are_built_and_published() -> None:
+    built = [step.get("run", "") for step in JOBS["packages"]["steps"]]
+    (published,) = [step["run"] for step in JOBS["publish-npm"]["steps"] if "npm publish" in step.get("run", "")]
+
+    assert {"make packages", 'make npm-package VERSION="${GITHUB_REF_NAME#v}"'} <= set(built)
+    assert "--outdir dist clients/python" in (REPOSITORY / "Makefile").read_text()
+    assert "--provenance" in published
 
 
 def test_the_notes_of_a_tag_are_its_section_of_the_changelog(find_notes) -> None:
