@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any, Literal
 
@@ -42,6 +43,12 @@ def name_sizes(rule: SizeRule) -> NamedSizes:
     for resolution, aspect_ratio in product(rule.resolutions, rule.aspect_ratios):
         named.setdefault(fit_size(rule, resolution, aspect_ratio), (resolution, aspect_ratio))
     return named
+
+
+@lru_cache(maxsize=512)
+def _sizes_of(catalog: Catalog, model_id: str) -> NamedSizes:
+    """`name_sizes` of a model, calculated once: it takes as long as a third of a request."""
+    return name_sizes(catalog.get(model_id).size)
 
 
 TITLE_KEY = "video_prompt"
@@ -118,7 +125,7 @@ def to_reel(request: VideoRequest, pictures: Mapping[str, str], catalog: Catalog
         reel["webhook"] = {"url": str(request.callback_url)}
     model = catalog.find(request.model or default_model)
     if request.size is not None and model is not None:
-        resolution, aspect_ratio = name_sizes(model.size)[_parse_size(request.size)]
+        resolution, aspect_ratio = _sizes_of(catalog, model.id)[_parse_size(request.size)]
         reel |= {"resolution": resolution, "aspect_ratio": aspect_ratio}
     return ReelRequest.model_validate(reel)
 
@@ -284,7 +291,7 @@ def find_form_errors(request: VideoRequest, catalog: Catalog, *, default_model: 
     if model is None:
         return []
     errors: list[FieldError] = []
-    if request.size is not None and _parse_size(request.size) not in (sizes := name_sizes(model.size)):
+    if request.size is not None and _parse_size(request.size) not in (sizes := _sizes_of(catalog, model.id)):
         made = ", ".join(map(str, sorted(sizes)))
         errors.append(FieldError("/size", f"{model.id} makes {made}; choose one of them"))
     if request.generate_audio and not model.makes_sound:
