@@ -169,5 +169,5 @@ def test_a_stream_never_goes_back_within_an_attempt_and_ends_with_the_job(cluste
 
     steps = [(event["attempt"], event["progress"]) for event in events if event["type"] == "clip.progress"]
     assert events[-1]["type"] == "job.succeeded"
-    assert len({attempt for attempt, _ in steps}) >= 2
+    assert max(attempt for attempt, _ in steps) >= 2
     assert steps == sorted(steps)
