@@ -251,7 +251,7 @@ async def console(scene: Scene) -> None:
     await scene.until("document.getElementById('stats-window')")
     await scene.set("stats-window", "0")
     await scene.until(
-        "document.querySelector('#chart-utilisation canvas') && document.querySelector('#chart-took canvas')"
+        "document.querySelector('#chart-throughput canvas') && document.querySelector('#chart-took canvas')"
     )
 
 

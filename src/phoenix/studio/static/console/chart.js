@@ -77,11 +77,12 @@ export class Chart {
     this.plot = null;
   }
 
-  // The values below the pointer; the latest ones otherwise.
+  // The values below the pointer; otherwise how many in all, or the latest values.
   showValues(index) {
     const { lines, format } = this.spec;
     const texts = lines.map((line) => {
-      const value = index == null ? summaryOf(line)?.latest : line.values[index];
+      const overall = this.spec.isCounted ? line.values.reduce((sum, each) => sum + each, 0) : summaryOf(line)?.latest;
+      const value = index == null ? overall : line.values[index];
       return `${line.label} ${value == null ? "none" : format(value)}`;
     });
     if (this.legend.children.length !== lines.length || this.legend.dataset.lines !== linesOf(this.spec)) {

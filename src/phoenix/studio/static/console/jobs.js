@@ -8,7 +8,7 @@ import { HELP, paramsOf, readSearch } from "./qualifiers.js";
 import { listJobs } from "./requests.js";
 import { Rows } from "./rows.js";
 
-const PAGE = 50;
+const PAGE = 25;
 
 export class AllJobs {
   constructor(desk, query = "") {

@@ -36,10 +36,10 @@ export function chartsOf(series, times, by) {
     known("p95", "accent", (point) => scaled(read(point)?.p95, scale), [6, 4]),
   ];
   const charts = [
-    { id: "throughput", ...throughput(by, count) },
+    { id: "throughput", isCounted: true, ...throughput(by, count) },
     { id: "waits", title: "Wait for a worker", format: seconds, lines: spread((point) => point.wait_s) },
     { id: "took", title: "Time of an attempt", format: seconds, lines: spread((point) => point.took_s) },
-    { id: "failures", title: "Failures by code", format: whole, lines: failures(series, by, count) },
+    { id: "failures", title: "Failures by code", isCounted: true, format: whole, lines: failures(series, by, count) },
     {
       id: "utilisation",
       title: "Slots in use",
