@@ -66,6 +66,35 @@ def test_the_examples_of_its_readme_run_as_written(js_client: JsClient, live_url
     assert (js_client.project / "reel.mp4").read_bytes()[4:8] == b"ftyp"
 
 
+def test_the_example_of_next_makes_a_reel_for_a_visitor_without_a_key(js_client: JsClient, live_url: str) -> None:
+    """With the handlers and the page as Next.js would load them. Next.js itself is too large for a test."""
+    folder = js_client.installed / "examples" / "nextjs"
+    project = js_client.project / "nextjs"
+    project.mkdir()
+    route = (folder / "app" / "api" / "phoenix" / "[...path]" / "route.js").read_text()
+    assert "http://127.0.0.1:8080" in route
+    (project / "route.js").write_text(route.replace("http://127.0.0.1:8080", live_url))
+    rendered = folder / "rendered.jsx"
+    rendered.write_text(
+        'import { renderToString } from "react-dom/server.browser";\n'
+        'import Layout from "./app/layout.jsx";\nimport Page from "./app/page.jsx";\n'
+        "export const html = renderToString(<Layout><Page /></Layout>);\n"
+    )
+    react = (f"--alias:{name}={js_client.tools.programs.parent / name}" for name in ("react", "react-dom"))
+    js_client.bundle(rendered, project / "page.js", "--platform=browser", *react)
+    script = shutil.copy(SCRIPTS / "nextjs.mjs", project)
+
+    assert last_json(js_client.run_node(script)) == {
+        "page": True,
+        "made": 202,
+        "ended": True,
+        "state": "succeeded",
+        "file": "video/mp4",
+        "of_another": 403,
+        "of_nobody": 403,
+    }
+
+
 def test_the_example_site_makes_a_reel_for_a_visitor_without_a_key(
     js_client: JsClient, live_url: str, start_site: SiteStarter
 ) -> None:
