@@ -16,7 +16,13 @@ from phoenix.db import Database
 from phoenix.embedding.sentence_model import Embedder
 from phoenix.jobs.cancel_and_retry import cancel
 from phoenix.jobs.library.changes import change_job
-from phoenix.jobs.library.meaning import MeaningSearch, find_vectors, search_by_meaning
+from phoenix.jobs.library.meaning import (
+    MeaningSearch,
+    find_vectors,
+    list_unembedded,
+    search_by_meaning,
+    store_vectors,
+)
 from phoenix.jobs.library.search import JobSearch
 from phoenix.jobs.library.vector_indexes import VectorIndexes
 from phoenix.jobs.repository import JobFilter
@@ -210,6 +216,20 @@ async def test_a_change_of_the_title_has_the_vectors_computed_again(database: Da
     await embed_all(database, embedder)
 
     assert await find(database, embedder, "young felines snooze") == [job]
+
+
+async def test_two_replicas_that_both_lead_for_a_moment_store_the_vectors_of_a_job_once(
+    database: Database, embedder: Embedder
+) -> None:
+    job_id = await submit(database, FOX)
+    jobs = await list_unembedded(database, limit=10)
+    made = {job.job_id: (job, await embedder.embed(job.passages)) for job in jobs}
+
+    for _ in range(2):
+        async with database.write() as uow:
+            await store_vectors(uow, made)
+
+    assert await find_vectors(database, job_id, model=embedder.model_name) == made[job_id][1]
 
 
 async def test_a_mark_leaves_the_vectors(database: Database, embedder: Embedder) -> None:

@@ -217,12 +217,15 @@ async def list_unembedded(database: Database, *, limit: int) -> list[UnembeddedJ
 
 
 async def store_vectors(uow: UnitOfWork, made: Mapping[str, tuple[UnembeddedJob, Vectors]]) -> None:
-    """Stores the vectors of jobs by id. Leaves out jobs that were deleted, or whose words have changed since."""
+    """Stores the vectors of jobs by id.
+
+    Leaves out jobs that were deleted, whose words have changed since, or that have vectors: of a replica that led before.
+    """
     # Otherwise a row could be seen after one with a higher id, and `VectorIndexes` would not read it.
     await acquire_lock(uow.session, "job_embeddings")
     statement = (
         select(col(JobRow.id), col(JobRow.search_title), col(JobRow.search_text))
-        .where(col(JobRow.id).in_(made))
+        .where(col(JobRow.id).in_(made), ~exists().where(col(JobEmbeddingRow.job_id) == col(JobRow.id)))
         # A change of the words waits for this transaction, and then deletes the row. Nothing here waits for a change.
         .with_for_update(read=True, skip_locked=True)
     )
