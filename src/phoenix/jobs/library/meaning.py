@@ -219,7 +219,7 @@ async def list_unembedded(database: Database, *, limit: int) -> list[UnembeddedJ
 async def store_vectors(uow: UnitOfWork, made: Mapping[str, tuple[UnembeddedJob, Vectors]]) -> None:
     """Stores the vectors of jobs by id.
 
-    Leaves out jobs that were deleted, whose words have changed since, or that have vectors: of a replica that led before.
+    Leaves out jobs that were deleted, whose words have changed since, or that another replica gave vectors meanwhile.
     """
     # Otherwise a row could be seen after one with a higher id, and `VectorIndexes` would not read it.
     await acquire_lock(uow.session, "job_embeddings")
