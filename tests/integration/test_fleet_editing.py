@@ -1,8 +1,11 @@
 """From an idea to an edited reel on two replicas, which share PostgreSQL, Redis and a bucket, but no disk."""
 
 import re
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +17,7 @@ from fixtures.llm_server import LlmServer, script_of
 from fixtures.llm_server import spoken as written
 from fixtures.s3_server import Bucket
 from fixtures.scripted_server import ScriptedServer
-from fixtures.speech import SPEECH_PATH, spoken
+from fixtures.speech import SPEECH_PATH, VOICE_HZ, loudness_of, spoken
 from phoenix.access.keys import Scope
 from phoenix.contract import JobState
 
@@ -101,18 +104,75 @@ def make_reel(fleet: Cluster, **changes: Any) -> dict[str, Any]:
     return job
 
 
-def test_a_storyboard_of_one_replica_is_refined_and_rendered_by_the_other(fleet: Cluster, llm: LlmServer) -> None:
-    llm.script = [written(script_of("a harbour at dawn", "boats")), written(script_of("a harbour at dawn", "whales"))]
+def story(*prompts: str) -> dict[str, Any]:
+    """What the language model writes: two seconds for each prompt. The last clip is spoken, the others captioned."""
+    last = len(prompts) - 1
+    clips = [
+        {"prompt": prompt, "characters": [], "duration_s": 2}
+        | (
+            {"caption": "", "narration": "The harbour wakes."}
+            if at == last
+            else {"caption": "At five", "narration": ""}
+        )
+        for at, prompt in enumerate(prompts)
+    ]
+    return script_of(clips=clips)
 
-    made = post(fleet, 0, "/v1/storyboards", {"idea": "Boats leave", "model": "animatic", "planner": "llm"})
+
+def watch_picture(fleet: Cluster, replica: int, playlist: str, is_enough: Callable[[str], bool]) -> str:
+    """The playlist of the picture, once it is as wanted."""
+    end_s = time.monotonic() + WITHIN_S
+    with httpx.Client(base_url=fleet.url(replica)) as player:
+        while time.monotonic() < end_s:
+            answer = player.get(playlist)
+            if answer.is_success:
+                pictures = [line for line in answer.text.splitlines() if line.startswith("playlist.m3u8?")]
+                text = player.get(str(httpx.URL(playlist).join(pictures[0]))).text if pictures else answer.text
+                if is_enough(text):
+                    return text
+            time.sleep(0.1)
+    raise AssertionError(f"{playlist} never was as wanted")
+
+
+def is_over(playlist: str) -> bool:
+    return "#EXT-X-ENDLIST" in playlist
+
+
+def test_an_idea_becomes_a_rerolled_captioned_and_narrated_final_that_is_watched_as_it_grows(
+    fleet: Cluster, llm: LlmServer, voice: ScriptedServer, tmp_path: Path
+) -> None:
+    prompts, may_speak = ["a harbour at dawn", "gulls", "boats"], threading.Event()
+    llm.script = [written(story(*prompts)), written(story(*prompts[:2], "whales"))]
+    voice.on("POST", SPEECH_PATH, replace(spoken(1.0), waits_for=may_speak))
+
+    idea = {"idea": "Boats leave", "model": "animatic", "planner": "llm", "caption": True, "narrate": True}
+    made = post(fleet, 0, "/v1/storyboards", idea)
     seen = fleet.get(f"/v1/storyboards/{made['id']}", 1)
     refined = post(fleet, 1, f"/v1/storyboards/{made['id']}/messages", {"text": "whales instead"})
-    job = post(fleet, 0, "/v1/reels", {**refined["reel"], **TINY})
+    reel = post(fleet, 0, "/v1/reels", {**refined["reel"], **TINY, "fit_narration": False})
+    playlist = post(fleet, 0, f"/v1/jobs/{reel['id']}/media-tokens")["playlist"]
+    # The segments of the last clip wait for its speech.
+    growing = watch_picture(fleet, 1, playlist, lambda text: "clips/1/segments" in text)
+    may_speak.set()
+    complete = watch_picture(fleet, 1, playlist, is_over)
+    first = wait_for(fleet, 1, reel["id"])
+    edit = post(fleet, 1, f"/v1/jobs/{reel['id']}/edits", {"clips": [{"op": "reroll", "index": 1}]})
+    final = wait_for(fleet, 0, edit["id"])
 
-    assert seen == made
-    assert (refined["planner"], refined["revision"]) == ("llm", 2)
-    assert ["whales" in clip["prompt"] for clip in refined["reel"]["clips"]] == [False, True]
-    assert wait_for(fleet, 1, job["id"])["state"] == "succeeded"
+    assert (seen, refined["planner"], refined["revision"]) == (made, "llm", 2)
+    assert ["whales" in clip["prompt"] for clip in refined["reel"]["clips"]] == [False, False, True]
+    assert (is_over(growing), complete.startswith(growing)) == (False, True)
+    assert (first["error"], final["error"], final["edited_from"]) == (None, None, reel["id"])
+    assert [(clip["reused"], clip["attempt"]) for clip in final["clips"]] == [(True, 0), (False, 1), (True, 0)]
+    srt = fleet.http.get(f"{fleet.url(1)}/v1/jobs/{final['id']}/content?variant=srt", follow_redirects=True).text
+    assert ("wakes" in srt, srt.count("At five")) == (True, 2)
+    video = tmp_path / "final.mp4"
+    content = fleet.http.get(f"{fleet.url(0)}/v1/jobs/{final['id']}/content", follow_redirects=True).content
+    video.write_bytes(content)
+    heard = loudness_of(video, VOICE_HZ, 0.5)
+    assert (max(heard[:8]) < 0.01, max(heard[8:]) > 0.01) == (True, True)
+    # Both versions have the same speech.
+    assert len(voice.received_at(SPEECH_PATH)) == 1
 
 
 def test_a_reel_is_watched_on_the_other_replica_by_a_signed_playlist_while_it_is_rendered(fleet: Cluster) -> None:
@@ -136,18 +196,6 @@ def test_a_reel_is_watched_on_the_other_replica_by_a_signed_playlist_while_it_is
 
     assert any(0 < count < seen[-1][0] and not is_over for count, is_over in seen), seen
     assert (segment.status_code, len(segment.content)) == (206, int(size))
-
-
-def test_narration_and_captions_are_laid_over_a_reel_of_the_fleet(fleet: Cluster, voice: ScriptedServer) -> None:
-    clips = [{"prompt": "a harbour", "narration": "The harbour wakes."}, {"prompt": "the sea", "caption": "At five"}]
-
-    job = make_reel(fleet, clips=clips, captions="track")
-
-    srt = fleet.http.get(f"{fleet.url(1)}/v1/jobs/{job['id']}/content?variant=srt", follow_redirects=True).text
-    assert len(voice.received_at(SPEECH_PATH)) == 1
-    assert "wakes" in srt
-    assert "At five" in srt
-    assert job["output"]["duration_s"] == pytest.approx(3.0, abs=0.1)
 
 
 def test_an_edit_on_the_other_replica_renders_one_clip_and_reuses_the_rest(fleet: Cluster) -> None:
