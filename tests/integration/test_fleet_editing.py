@@ -122,7 +122,7 @@ def story(*prompts: str) -> dict[str, Any]:
 def watch_picture(fleet: Cluster, replica: int, playlist: str, is_enough: Callable[[str], bool]) -> str:
     """The playlist of the picture, once it is as wanted."""
     end_s = time.monotonic() + WITHIN_S
-    with httpx.Client(base_url=fleet.url(replica)) as player:
+    with httpx.Client(base_url=fleet.url(replica), timeout=WITHIN_S) as player:
         while time.monotonic() < end_s:
             answer = player.get(playlist)
             if answer.is_success:

@@ -135,7 +135,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
 ) -> None:
-    """Make a reel, and wait for its video, with --hold of its draft. The path is the last line of the output."""
+    """Make a reel, and wait for its video."""
     given = {"model": model, "quality": quality, "steps": steps, "seed": seed, "loras": parse_loras(lora)}
     given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
     given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}

@@ -87,7 +87,8 @@ HoldOption = Annotated[
     str | None,
     typer.Option(
         metavar="draft[:MODEL][@TIER]",
-        help="Render a draft first: an animatic, or with MODEL or at TIER. `phoenix approve` then renders the reel.",
+        help="Render a draft first, and wait for that: an animatic, or with MODEL or at TIER. `phoenix approve` then "
+        "renders the reel.",
     ),
 ]
 
@@ -237,7 +238,12 @@ def check_output(path: Path | None) -> Path | None:
 
 OutputOption = Annotated[
     Path | None,
-    typer.Option("-o", "--output", callback=check_output, help="File to write; reel-<id>.mp4 if unset."),
+    typer.Option(
+        "-o",
+        "--output",
+        callback=check_output,
+        help="File to write; reel-<id>.mp4 if unset. Its path is the last line of the output.",
+    ),
 ]
 
 
