@@ -5,7 +5,7 @@ The SDKs retry on their own, so a video is submitted only once for all tries.
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
@@ -72,6 +72,7 @@ router = APIRouter(tags=["videos"], route_class=VideoRoute, responses=PROBLEM)
 VIDEOS_PATH = "/v1/videos"
 UPLOAD_PATHS = (VIDEOS_PATH, f"{VIDEOS_PATH}/edits")
 """Whose bodies may have files."""
+_ROUTED: dict[int | str, dict[str, Any]] = {202: {"model": Video, "description": "What OpenRouter's clients get."}}
 VideoIdInPath = Annotated[
     str,
     PathParameter(description="Id of a video.", json_schema_extra={"pattern": VIDEO_ID_PATTERN}),
@@ -88,7 +89,7 @@ class VideoVariant(StrEnum):
     THUMBNAIL = "thumbnail"
 
 
-@router.post(VIDEOS_PATH, openapi_extra=VIDEO_BODY, dependencies=[Depends(limit_uploads)])
+@router.post(VIDEOS_PATH, openapi_extra=VIDEO_BODY, responses=_ROUTED, dependencies=[Depends(limit_uploads)])
 async def create_video(submission: SubmissionDep) -> Video:
     """Render a video.
 
