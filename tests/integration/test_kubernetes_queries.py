@@ -36,6 +36,7 @@ async def scrape_labels(api: Api) -> dict[str, dict[str, set[str]]]:
     )
     async with api.services.database.write() as uow:
         await record_heartbeat(uow, report, lease_s=60)
+    await api.http.post("/v1/queues/media/pause")
     # An answer is counted once it was given.
     await api.http.get("/metrics")
     response = await api.http.get("/metrics")

@@ -12,7 +12,7 @@ from fixtures import child_processes
 from fixtures.repository import REPOSITORY, list_files
 from phoenix import RELEASE
 
-PACKED = ("pyproject.toml", "README.md", "LICENSE", "migrations", "src")
+PACKED = ("pyproject.toml", "README.md", "LICENSE", "migrations", "docs", "deploy/wheel_pages.py", "src")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,10 @@ def test_every_source_file_is_in_the_wheel(packed: set[str]) -> None:
 
 def test_the_migrations_are_in_the_wheel(packed: set[str]) -> None:
     assert {f"phoenix/_migrations/{path}" for path in paths_under("migrations")} - packed == set()
+
+
+def test_the_documentation_is_in_the_wheel(packed: set[str]) -> None:
+    assert {f"phoenix/_docs/{path}" for path in paths_under("docs") if path.suffix == ".md"} - packed == set()
 
 
 def test_nothing_else_is_in_the_wheel(packed: set[str]) -> None:
