@@ -120,7 +120,8 @@ async def test_a_pause_with_its_reason_is_seen_wherever_a_job_waits_for_it(page:
     await page.write("wrong weights")
     await page.press("Enter")
     await page.wait_until(f"{NOTE} === 'The model animatic is paused.'")
-    assert (await page.focus()).name == "Resume the model animatic"
+    # The sentence comes first, and the list and the focus follow it.
+    await page.wait_until("document.activeElement.getAttribute('aria-label') === 'Resume the model animatic'")
     await page.evaluate(f"{named('Resume the queue gpu')}.click()")
     await page.wait_until(f"{NOTE} === 'The queue gpu goes on.'")
     await page.evaluate(f"location.hash = '#console={job.id}'")
