@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from phoenix.cli.inputs.arguments import parse_clip
-from phoenix.contract import CaptionMode
 
 _OF_CLIP = re.compile(r"(?P<clip>\d{1,3}):(?P<text>.+)", re.DOTALL)
 
@@ -22,7 +21,9 @@ NarrationOption = Annotated[
     typer.Option("--narration", metavar="CLIP:TEXT", help="Text that a voice speaks over clip number CLIP."),
 ]
 CaptionsOption = Annotated[
-    CaptionMode | None, typer.Option(help="Where captions go: a track of the MP4, or burned into the picture.")
+    # Not `CaptionMode`: older releases of typer take no type with a description of its own.
+    Literal["off", "track", "burned"] | None,
+    typer.Option(help="Where captions go: a track of the MP4, or burned into the picture."),
 ]
 VoiceOption = Annotated[str | None, typer.Option(help="Voice of the narration; the server's default if unset.")]
 
