@@ -15,22 +15,19 @@ import argparse
 import asyncio
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import psutil
-from measure import ADJECTIVES, OWNER, PAGE, PLACES, SUBJECTS, cpu_s, draw_options, draw_prompt
+from measure import ADJECTIVES, OWNER, PAGE, PLACES, SUBJECTS, cpu_s, draw_options, draw_prompt, open_databases
 from sqlalchemy import insert, text
 from sqlalchemy.engine import URL
 
 from phoenix.contract import JobState
 from phoenix.db import Database, insert_rows, new_row, table_of
-from phoenix.db.engine import database_url, open_engine
-from phoenix.db.migrate import upgrade
+from phoenix.db.engine import open_engine
 from phoenix.embedding.binary_index import build_index
 from phoenix.embedding.sentence_model import Embedder
 from phoenix.embedding.vectors import Vectors, rank_by_similarity
@@ -52,7 +49,6 @@ from phoenix.settings import DatabaseSettings, LimitSettings, SearchSettings
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from builders import make_reel
-from faults.servers import PrivatePostgres
 
 MODEL, SIZE, ROUNDS, BATCH = "drawn", 384, 60, 2000
 
@@ -172,13 +168,7 @@ def main() -> None:
     if given.recall:
         asyncio.run(report_recall(given.recall))
         return
-    with tempfile.TemporaryDirectory(prefix="phoenix-search-") as folder, ExitStack() as running:
-        urls: list[URL] = []
-        if given.only != "postgresql":
-            urls.append(database_url(DatabaseSettings(), Path(folder)))
-            upgrade(urls[0])
-        if given.only != "sqlite":
-            urls.append(running.enter_context(PrivatePostgres.running()).async_url)
+    with open_databases(given.only) as urls:
         for url in urls:
             asyncio.run(report(url, given.jobs))
 

@@ -13,8 +13,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -166,18 +166,25 @@ async def report(url: URL, jobs: int) -> None:
         await database.close()
 
 
+@contextmanager
+def open_databases(only: str | None) -> Generator[list[URL]]:
+    """The migrated databases of a run, or the one of this name. They are gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="phoenix-search-") as folder, ExitStack() as running:
+        urls: list[URL] = []
+        if only != "postgresql":
+            urls.append(database_url(DatabaseSettings(), Path(folder)))
+            upgrade(urls[0])
+        if only != "sqlite":
+            urls.append(running.enter_context(PrivatePostgres.running()).async_url)
+        yield urls
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--only", choices=["sqlite", "postgresql"], help="one of the two databases")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="phoenix-search-") as folder, ExitStack() as running:
-        urls: list[URL] = []
-        if given.only != "postgresql":
-            urls.append(database_url(DatabaseSettings(), Path(folder)))
-            upgrade(urls[0])
-        if given.only != "sqlite":
-            urls.append(running.enter_context(PrivatePostgres.running()).async_url)
+    with open_databases(given.only) as urls:
         for url in urls:
             asyncio.run(report(url, given.jobs))
 

@@ -21,16 +21,6 @@ from phoenix.storage.keys import OutputName
 VIDEO = bytes(range(256)) * 40
 
 
-@pytest.fixture
-async def key(guarded: GuardedApi) -> str:
-    return await guarded.make_key()
-
-
-@pytest.fixture
-async def owner(guarded: GuardedApi, key: str) -> Api:
-    return guarded.client(key)
-
-
 async def finished_job(owner: Api) -> str:
     job = await owner.submit()
     await owner.finish_next("gpu", OutputName.CLIP, b"the clip")

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from builders import claim_next
 from fixtures.api import Api, assert_problem, open_stream
 from fixtures.callers import GuardedApi, id_of
@@ -12,26 +10,6 @@ from phoenix.access.keys import Scope
 from phoenix.storage.keys import OutputName
 
 SECRET = "a secret harbour"
-
-
-@pytest.fixture
-async def key(guarded: GuardedApi) -> str:
-    return await guarded.make_key()
-
-
-@pytest.fixture
-async def owner(guarded: GuardedApi, key: str) -> Api:
-    return guarded.client(key)
-
-
-@pytest.fixture
-async def operator(guarded: GuardedApi) -> Api:
-    return await guarded.caller(Scope.OPERATOR)
-
-
-@pytest.fixture
-async def admin(guarded: GuardedApi) -> Api:
-    return await guarded.caller(Scope.ADMIN)
 
 
 async def order_of(api: Api, queue: str = "gpu", **params: Any) -> dict[str, Any]:

@@ -14,26 +14,6 @@ from phoenix.settings import Settings
 SECRET = "a secret harbour"
 
 
-@pytest.fixture
-async def key(guarded: GuardedApi) -> str:
-    return await guarded.make_key()
-
-
-@pytest.fixture
-async def owner(guarded: GuardedApi, key: str) -> Api:
-    return guarded.client(key)
-
-
-@pytest.fixture
-async def operator(guarded: GuardedApi) -> Api:
-    return await guarded.caller(Scope.OPERATOR)
-
-
-@pytest.fixture
-async def admin(guarded: GuardedApi) -> Api:
-    return await guarded.caller(Scope.ADMIN)
-
-
 async def submit(owner: Api) -> dict[str, Any]:
     return await owner.submit(SECRET, title=SECRET, tags=[SECRET], metadata={"customer": SECRET})
 

@@ -40,16 +40,6 @@ def png() -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture
-async def key(guarded: GuardedApi) -> str:
-    return await guarded.make_key()
-
-
-@pytest.fixture
-async def owner(guarded: GuardedApi, key: str) -> Api:
-    return guarded.client(key)
-
-
 async def change(guarded: GuardedApi, key: str, **changes: Any) -> None:
     async with guarded.api.services.database.write() as uow:
         await change_key(uow, id_of(key), **changes)

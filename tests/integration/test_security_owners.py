@@ -57,16 +57,6 @@ ROUTES = [
 
 
 @pytest.fixture
-async def key(guarded: GuardedApi) -> str:
-    return await guarded.make_key()
-
-
-@pytest.fixture
-async def owner(guarded: GuardedApi, key: str) -> Api:
-    return guarded.client(key)
-
-
-@pytest.fixture
 async def belongings(owner: Api, png_file: Path) -> Belongings:
     job = await owner.submit(webhook={"url": "https://good.example/"})
     await owner.finish_next("gpu", OutputName.CLIP, b"clip")
