@@ -19,8 +19,8 @@ from builders import RULE, claim_next, make_failure, submit_reel
 from fixtures.api import assert_problem, form_file, open_api, reel_body, until
 from fixtures.callers import GuardedApi, id_of, open_guarded_api
 from fixtures.redis_server import PATIENCE_S, RedisServer
-from phoenix.api.open_slots import OpenPolicy, OpenSlots
-from phoenix.api.rate_limits import RateLimitPolicy, TokenBuckets
+from phoenix.access.open_slots import OpenPolicy, OpenSlots
+from phoenix.access.rate_limits import RateLimitPolicy, TokenBuckets
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import QueueFull, RateLimited
 from phoenix.jobs.execution.task_completion import fail

@@ -7,8 +7,8 @@ import pytest
 from starlette.datastructures import Headers
 
 from fixtures.callers import open_guarded_api
+from phoenix.access.authentication import REMEMBERED_S, Authenticator
 from phoenix.access.keys import Caller, Scope, create_key, find_callers, ids_of, revoke_key, rotate_key
-from phoenix.api.auth import REMEMBERED_S, Authenticator
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unauthenticated
 from phoenix.settings import Settings

@@ -13,12 +13,12 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from phoenix import RELEASE
+from phoenix.access.host_policy import HostPolicy
 from phoenix.api.errors.problems import install_problem_handlers
 from phoenix.api.estimates import estimate_routes
 from phoenix.api.history import job_history, statistics_routes
 from phoenix.api.http.body_limits import BodyLimit, BodyLimits
 from phoenix.api.http.declarations import PROBLEM
-from phoenix.api.http.host_policy import HostPolicy
 from phoenix.api.http.request_ids import HEADER
 from phoenix.api.lifespan import open_app_state
 from phoenix.api.middleware import Cors, ErrorBoundary, HostCheck, RequestLog, RequestMetrics

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request, Response
 
 from phoenix.access import keys
+from phoenix.access.open_slots import transfer_subject
 from phoenix.access.tokens import TokenPurpose
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.http.request_ids import forget_presented, record_presented, request_id_of, traceparent_of
 from phoenix.api.job_views import JobViews
 from phoenix.api.lifespan import AppState
-from phoenix.api.open_slots import transfer_subject
 from phoenix.contract import Omittable
 from phoenix.db import Database
 from phoenix.errors import Unauthenticated

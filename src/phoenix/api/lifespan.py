@@ -10,7 +10,9 @@ from functools import cached_property, partial
 
 import anyio
 
-from phoenix.api.auth import Authenticator, KeyUsageRecorder, Revocations, Tokens
+from phoenix.access.authentication import Authenticator, KeyUsageRecorder, Revocations, Tokens
+from phoenix.access.open_slots import OpenPolicy, OpenSlots
+from phoenix.access.rate_limits import RequestLimits, TokenBuckets
 from phoenix.api.background.dispatcher import Dispatcher
 from phoenix.api.background.job_embedding import JobEmbeddingService
 from phoenix.api.background.lease_reaper import LeaseReaper
@@ -20,8 +22,6 @@ from phoenix.api.background.statistics import StatisticsService
 from phoenix.api.background.webhook_sender import WebhookSender
 from phoenix.api.health_checks import HealthChecks
 from phoenix.api.job_views import JobViews
-from phoenix.api.open_slots import OpenPolicy, OpenSlots
-from phoenix.api.rate_limits import RequestLimits, TokenBuckets
 from phoenix.api.signed_urls import SignedUrls
 from phoenix.async_tasks import in_background
 from phoenix.catalog.catalog import Catalog

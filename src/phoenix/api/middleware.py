@@ -11,8 +11,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from phoenix.access.host_policy import HostPolicy
+from phoenix.access.rate_limits import rate_limit_headers
 from phoenix.api.errors.problems import explain, problem_response, refusal_of
-from phoenix.api.http.host_policy import HostPolicy
 from phoenix.api.http.request_ids import (
     HEADER,
     assign_request_id,
@@ -21,7 +22,6 @@ from phoenix.api.http.request_ids import (
     store_traceparent,
     traceparent_of,
 )
-from phoenix.api.rate_limits import rate_limit_headers
 from phoenix.errors import RequestError
 from phoenix.telemetry import traces
 from phoenix.telemetry.logs import get_logger, log_context

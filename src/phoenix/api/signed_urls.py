@@ -5,9 +5,9 @@ A token grants one job or one artifact, until it expires or until the key that i
 
 from datetime import UTC, datetime, timedelta
 
+from phoenix.access.authentication import Tokens
 from phoenix.access.keys import Caller
 from phoenix.access.tokens import TokenPurpose
-from phoenix.api.auth import Tokens
 from phoenix.clock import utc_now
 from phoenix.contract import Artifact, Job, MediaUrls, StreamToken
 from phoenix.jobs.tables import JobRow

@@ -7,7 +7,7 @@ import typer
 
 # Imported, because a schema is compared with the tables that were imported.
 from phoenix.access import tables as access_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
-from phoenix.api.http.host_policy import HostPolicy
+from phoenix.access.host_policy import HostPolicy
 from phoenix.catalog.catalog import CatalogError, load_catalog
 from phoenix.cli.console import FAILED, NEWER_SCHEMA, err, printable
 from phoenix.db.engine import database_url

@@ -3,10 +3,10 @@
 import pytest
 from starlette.datastructures import Headers
 
+from phoenix.access.authentication import read_bearer
 from phoenix.access.keys import ANYBODY
-from phoenix.api.auth import read_bearer
+from phoenix.access.rate_limits import RateLimitDecision, RateLimitPolicy, rate_limit_headers, to_headers, to_subject
 from phoenix.api.errors.problems import explain
-from phoenix.api.rate_limits import RateLimitDecision, RateLimitPolicy, rate_limit_headers, to_headers, to_subject
 from phoenix.errors import RateLimited, Unauthenticated
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
-from phoenix.api.http.host_policy import HostPolicy, UnsafeSettings
+from phoenix.access.host_policy import HostPolicy, UnsafeSettings
 from phoenix.errors import Forbidden, MalformedRequest, PhoenixError
 from phoenix.settings import AuthMode, Settings
 

@@ -11,8 +11,8 @@ from collections import Counter, OrderedDict, deque
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from phoenix.access.rate_limits import to_subject
 from phoenix.api.middleware import ARRIVED_KEY
-from phoenix.api.rate_limits import to_subject
 from phoenix.api.server.connection_cap import SPARE_PATHS
 
 MAX_BEGINNING = 8

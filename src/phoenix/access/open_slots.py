@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from starlette.types import Scope
 
 from phoenix.access.keys import ANYBODY, Caller
-from phoenix.api.rate_limits import to_subject
+from phoenix.access.rate_limits import to_subject
 from phoenix.async_tasks import in_background
 from phoenix.errors import RateLimited
 from phoenix.events.pubsub.redis_client import BestEffort, Command, send
