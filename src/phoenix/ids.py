@@ -49,6 +49,10 @@ def new_audit_id() -> str:
     return _new("act")
 
 
+def new_video_id() -> str:
+    return _new("vid")
+
+
 def new_measurement_id() -> str:
     return _new("mea")
 

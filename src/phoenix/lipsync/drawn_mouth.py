@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from phoenix.lipsync.faces import FaceBox, FaceFinder, track
 from phoenix.lipsync.features import SILENCE_RMS, rms_of
-from phoenix.lipsync.interface import SPEECH_RATE_HZ, Pixels, Speech, SyncCounts, SyncObserver
+from phoenix.lipsync.interface import SPEECH_RATE_HZ, Hearing, Moment, Pixels, Speech, SyncCounts, SyncObserver
 
 _Floats = NDArray[np.floating[Any]]
 
@@ -67,6 +67,30 @@ def _vowel_width(heard: _Floats) -> float:
         return 0.5
     centre_hz = float(np.average(bins_hz, weights=powers))
     return float(np.clip((centre_hz - _ROUNDED_HZ) / (_SPREAD_HZ - _ROUNDED_HZ), 0, 1))
+
+
+DRAWN_HEARING = Hearing(1, 0, SPEECH_RATE_HZ // 10)
+"""The longest frame that is heard."""
+_FIRST_PEAK_RMS, _HALF_LIFE_S = 0.1, 5.0
+
+
+@dataclass
+class LoudnessPeak:
+    """How loud a sound is that nobody has whole. What was loud some seconds ago counts for less."""
+
+    fps: float
+    rms: float = _FIRST_PEAK_RMS
+
+    def follow(self, level_rms: float) -> float:
+        """Returns the peak, after a frame of this level."""
+        self.rms = max(level_rms, self.rms * 0.5 ** (1 / (self.fps * _HALF_LIFE_S)), _QUIETEST_PEAK_RMS)
+        return self.rms
+
+
+def shape_at(moment: Moment, peak_rms: float) -> MouthShape:
+    """Returns the shape in a frame of a sound that nobody has whole."""
+    heard = moment.samples[moment.at : moment.at + round(SPEECH_RATE_HZ / moment.fps)]
+    return MouthShape(min(1.0, rms_of(heard) / peak_rms), _vowel_width(heard))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Features of sound in numpy: the mel windows of Wav2Lip, the input of whisper, and how loud each frame is."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from phoenix.lipsync.interface import SPEECH_RATE_HZ, Speech
+from phoenix.lipsync.interface import SPEECH_RATE_HZ, Hearing, Moment, Speech
 
 Floats = NDArray[np.float32]
 
@@ -26,12 +26,23 @@ SILENCE_RMS = 0.003
 """About -50 dB of full scale. Quieter speech moves no lips."""
 
 
+MEL_HEARING = Hearing(_HOP, _WINDOW // 2 + 1, (MEL_WINDOW - 1) * _HOP + _WINDOW // 2)
+"""One sample more than the first window reaches, for the pre-emphasis."""
+
+
 def mel_spectrogram(samples: Floats) -> Floats:
     """Returns what Wav2Lip hears of a sound: 80 bands x (1 + samples / 200) columns, from -4 to 4."""
     if len(samples) == 0:
         return np.full((MEL_BANDS, 1), -_MOST, np.float32)
-    emphasized = np.append(samples[:1], samples[1:] - _PREEMPHASIS * samples[:-1])
-    magnitudes = np.abs(_spectrum(emphasized, _WINDOW, _HOP))
+    return _mel_levels(np.abs(_spectrum(_emphasized(samples), _WINDOW, _HOP)))
+
+
+def _emphasized(samples: Floats) -> NDArray[np.floating[Any]]:
+    return np.append(samples[:1], samples[1:] - _PREEMPHASIS * samples[:-1])
+
+
+def _mel_levels(magnitudes: NDArray[np.float64]) -> Floats:
+    """From ... x 401 x columns to ... x 80 x columns."""
     bands = mel_filters(MEL_BANDS, _WINDOW, _LOWEST_MEL_HZ, _HIGHEST_MEL_HZ) @ magnitudes
     levels_db = 20 * np.log10(np.maximum(_FLOOR, bands)) - _REFERENCE_DB
     scaled = 2 * _MOST * (levels_db - _LOWEST_DB) / -_LOWEST_DB - _MOST
@@ -58,12 +69,28 @@ class MelFeatures:
         return np.stack([mel_window(self.spectrogram, index, self.fps) for index in indices])[:, None]
 
 
+def mel_around(moments: Sequence[Moment]) -> Floats:
+    """Returns the windows of frames, B x 1 x 80 x 16, from the sound around each of them."""
+    side = _WINDOW // 2
+    heard = np.zeros((len(moments), side + MEL_HEARING.after))
+    for row, moment in zip(heard, moments, strict=True):
+        start = moment.at - side
+        part = _emphasized(moment.samples)[max(0, start) : start + len(row)]
+        row[max(0, -start) : max(0, -start) + len(part)] = part
+    columns = np.lib.stride_tricks.sliding_window_view(heard, _WINDOW, axis=1)[:, ::_HOP]
+    magnitudes = np.abs(np.fft.rfft(columns * _hann(_WINDOW), axis=2)).transpose(0, 2, 1)
+    return _mel_levels(magnitudes)[:, None]
+
+
 WHISPER_RATE_HZ = 50
 """Steps of whisper in a second."""
 WHISPER_LAYERS, WHISPER_WIDTH = 5, 384
 _WHISPER_STEPS, _WHISPER_SIDE = 10, 2
 _WHISPER_S = 30
 _WHISPER_WINDOW, _WHISPER_HOP = 400, 160
+_WHISPER_STEP = SPEECH_RATE_HZ // WHISPER_RATE_HZ
+WHISPER_HEARING = Hearing(_WHISPER_STEP, 2 * SPEECH_RATE_HZ, _WHISPER_STEPS * _WHISPER_STEP)
+"""Whisper hears words, so it gets two seconds before a frame."""
 
 EncodeSpeech = Callable[[Floats], Floats]
 """Makes 1 x 5 x 1500 x 384, the hidden layers of whisper-tiny, of 1 x 80 x 3000, thirty seconds of sound."""
@@ -98,11 +125,18 @@ class WhisperFeatures:
         return cls(np.pad(steps, ((before, after), (0, 0), (0, 0))), fps)
 
     def batch(self, indices: Iterable[int]) -> Floats:
-        return np.stack([self._window(index) for index in indices])
+        return np.stack([self.from_step(math.floor(index * WHISPER_RATE_HZ / self.fps)) for index in indices])
 
-    def _window(self, index: int) -> Floats:
-        start = min(math.floor(index * WHISPER_RATE_HZ / self.fps), len(self.layers) - _WHISPER_STEPS)
+    def from_step(self, step: int) -> Floats:
+        """Returns the features of a frame that begins at `step`: 50 x 384. The last ones after the end."""
+        start = min(step, len(self.layers) - _WHISPER_STEPS)
         return self.layers[start : start + _WHISPER_STEPS].reshape(-1, WHISPER_WIDTH)
+
+
+def whisper_around(moments: Sequence[Moment], encode: EncodeSpeech) -> Floats:
+    """Returns the features of frames, B x 50 x 384, from the sound around each of them. Encodes each sound again."""
+    heard = (WhisperFeatures.of(Speech(moment.samples), moment.fps, encode) for moment in moments)
+    return np.stack([each.from_step(moment.at // _WHISPER_STEP) for each, moment in zip(heard, moments, strict=True)])
 
 
 def is_silent(speech: Speech, index: int, fps: float) -> bool:
@@ -122,9 +156,13 @@ def _spectrum(
 ) -> NDArray[np.complex128]:
     """Returns bands x columns. Each column is centred at its time, so half a window is added at both ends."""
     centred = np.pad(samples.astype(np.float64), window // 2, mode=mode)
-    weights = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
     columns = np.lib.stride_tricks.sliding_window_view(centred, window)[::hop]
-    return np.fft.rfft(columns * weights, axis=1).T
+    return np.fft.rfft(columns * _hann(window), axis=1).T
+
+
+@cache
+def _hann(window: int) -> NDArray[np.float64]:
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
 
 
 @cache

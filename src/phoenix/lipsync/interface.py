@@ -4,7 +4,7 @@ A job calls a `TalkingEngine`. A file of an operator becomes a `LipModel`, which
 is the talking engine around it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -34,6 +34,29 @@ class Speech:
         """Returns the samples between two times, without those before the beginning and after the end."""
         start, end = (max(0, round(at_s * SPEECH_RATE_HZ)) for at_s in (start_s, end_s))
         return self.samples[start:end]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The sound around one frame of a speech that nobody has whole. `at`: the sample at which the model hears the frame."""
+
+    samples: NDArray[np.float32] = field(repr=False)
+    at: int
+    fps: float
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """Which samples a lip model needs for a frame. It hears each frame at a multiple of `step`."""
+
+    step: int
+    before: int
+    """Samples before that place, as far as the sound has them."""
+    after: int
+
+    def find_start(self, index: int, fps: float) -> int:
+        """Returns the sample at which the model hears frame `index`."""
+        return int(index * (SPEECH_RATE_HZ / self.step) / fps) * self.step
 
 
 @dataclass(frozen=True)
@@ -94,6 +117,10 @@ class LipModel(Protocol):
 
     def hear(self, speech: Speech, fps: float) -> SoundFeatures:
         """Returns what the model needs to know of a speech, for frames at this rate."""
+        ...
+
+    def hear_around(self, moments: Sequence[Moment]) -> NDArray[np.float32]:
+        """Returns the features of frames, each from the sound around it. They equal what `hear` finds in the speech."""
         ...
 
     def mouths(self, features: NDArray[np.float32], crops: Pixels) -> Pixels:

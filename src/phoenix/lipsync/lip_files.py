@@ -1,7 +1,7 @@
 """Lip models in files of the operator: ONNX by onnxruntime, TorchScript by torch. Pickles are refused."""
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -19,9 +19,11 @@ from phoenix.lipsync.features import (
     EncodeSpeech,
     MelFeatures,
     WhisperFeatures,
+    mel_around,
     mel_spectrogram,
+    whisper_around,
 )
-from phoenix.lipsync.interface import Pixels, SoundFeatures, Speech
+from phoenix.lipsync.interface import Moment, Pixels, SoundFeatures, Speech
 
 FEATURE_SHAPES: Mapping[str, tuple[int, ...]] = {
     "mel80x16": (1, MEL_BANDS, MEL_WINDOW),
@@ -42,8 +44,8 @@ class LipFile(Protocol):
 class OnnxLips:
     """An ONNX file with two inputs, by their names in the manifest."""
 
-    def __init__(self, spec: LipModelSpec, source: str, *, device: str) -> None:
-        self._model = OnnxModel(spec, source, device=device)
+    def __init__(self, spec: LipModelSpec, source: str, *, device: str, threads: int = 0) -> None:
+        self._model = OnnxModel(spec, source, device=device, threads=threads)
         ports = {port.name: port for port in self._model.inputs}
         names = (spec.features_input, spec.pictures_input)
         if set(ports) != set(names):
@@ -68,7 +70,7 @@ class TorchScriptLips:
 
     fixed_batch: int | None = None
 
-    def __init__(self, spec: LipModelSpec, source: str, *, device: str) -> None:
+    def __init__(self, spec: LipModelSpec, source: str, *, device: str, threads: int = 0) -> None:
         self._spec = spec
         path = find_checked(spec, source)
         refuse_pickles(spec, path)
@@ -78,6 +80,8 @@ class TorchScriptLips:
         except ImportError as error:
             raise unusable(spec, f"TorchScript needs torch: {install_extra('worker')}") from error
         self._torch: Any = cast("Any", torch)
+        if threads:
+            self._torch.set_num_threads(threads)
         self._device = device
         try:
             self._module = self._torch.jit.load(path, map_location=device).eval()
@@ -141,6 +145,9 @@ class FileLips:
             return WhisperFeatures.of(speech, fps, self._encode)
         return MelFeatures(mel_spectrogram(speech.samples), fps)
 
+    def hear_around(self, moments: Sequence[Moment]) -> NDArray[np.float32]:
+        return mel_around(moments) if self._encode is None else whisper_around(moments, self._encode)
+
     def mouths(self, features: NDArray[np.float32], crops: Pixels) -> Pixels:
         count, size = len(crops), self._file.fixed_batch
         pictures = to_pictures(self._spec, crops)
@@ -193,9 +200,9 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def open_whisper(spec: LipModelSpec, source: str, *, device: str) -> Callable[[Tensor], Tensor]:
+def open_whisper(spec: LipModelSpec, source: str, *, device: str, threads: int = 0) -> Callable[[Tensor], Tensor]:
     """Opens the ONNX file of whisper's encoder that a manifest names. Raises `TaskFailed` (MODEL_UNAVAILABLE)."""
-    model = OnnxModel(spec.model_copy(update={"sha256": spec.features_sha256}), source, device=device)
+    model = OnnxModel(spec.model_copy(update={"sha256": spec.features_sha256}), source, device=device, threads=threads)
     if len(model.inputs) != 1 or not model.inputs[0].is_float:
         raise unusable(spec, f"the inputs of {source} are {model.describe_inputs()}, and whisper takes 1x80x3000")
     port = model.inputs[0]

@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phoenix.catalog.postprocessors import LipModelSpec, Postprocessor
 from phoenix.errors import FailureCode, Stage, TaskFailed, install_extra
@@ -18,11 +18,15 @@ _MOST_MODELS = 2
 class TalkingEngines:
     """The talking engines of one worker process. Thread-safe.
 
-    `detector` is an ONNX file that finds faces. Without it, a face is where the request says.
+    `detector` is an ONNX file that finds faces. Without it, a face is where the request says. `threads`: of one call of
+    a model, one per core if 0.
     """
 
-    def __init__(self, *, device: str, detector: str | None = None) -> None:
+    def __init__(
+        self, *, device: str, detector: str | None = None, threads: int = 0, most_models: int = _MOST_MODELS
+    ) -> None:
         self._device, self._detector = device, detector
+        self._threads, self._most_models = threads, most_models
         self._lock = threading.Lock()
         self._models: OrderedDict[LipModelSpec, LipModel] = OrderedDict()
         self._face: DetectedFace | None = None
@@ -37,7 +41,7 @@ class TalkingEngines:
         from phoenix.lipsync.face_engine import FaceEngine  # noqa: PLC0415
 
         with self._lock:
-            faces = self._find_faces(box)
+            faces = self.find_faces(box)
             return DrawnMouth(faces) if spec.format == "drawn" else FaceEngine(self._find_model(spec), faces)
 
     def find_fault(self, spec: LipModelSpec) -> str | None:
@@ -52,7 +56,13 @@ class TalkingEngines:
             return failure.detail
         return None
 
-    def _find_faces(self, box: "FaceBox | None") -> "FaceFinder":
+    def open_model(self, spec: LipModelSpec) -> "LipModel":
+        """Opens the file of an entry that has one. Raises `TaskFailed` (MODEL_UNAVAILABLE)."""
+        with self._lock:
+            return self._find_model(spec)
+
+    def find_faces(self, box: "FaceBox | None") -> "FaceFinder":
+        """Returns what finds the face: at `box`, or else the detector. Raises `TaskFailed` (MODEL_UNAVAILABLE)."""
         from phoenix.lipsync.faces import DetectedFace, FixedFace  # noqa: PLC0415
 
         if box is not None:
@@ -69,7 +79,7 @@ class TalkingEngines:
     def _find_model(self, spec: LipModelSpec) -> "LipModel":
         if spec not in self._models:
             self._models[spec] = self._open_model(spec)
-            while len(self._models) > _MOST_MODELS:
+            while len(self._models) > self._most_models:
                 self._models.popitem(last=False)
         self._models.move_to_end(spec)
         return self._models[spec]
@@ -82,8 +92,9 @@ class TalkingEngines:
 
         opened = OnnxLips if spec.format == "onnx" else TorchScriptLips
         whisper = spec.features_source
-        encode = open_whisper(spec, whisper, device=self._device) if whisper is not None else None
-        return FileLips(spec, opened(spec, spec.source, device=self._device), encode)
+        where: Any = {"device": self._device, "threads": self._threads}
+        encode = open_whisper(spec, whisper, **where) if whisper is not None else None
+        return FileLips(spec, opened(spec, spec.source, **where), encode)
 
 
 def _require_onnxruntime() -> None:

@@ -18,7 +18,7 @@ from pydantic_settings import (
 )
 
 from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
-from phoenix.settings.extras import C2paSettings, LipsyncSettings, SearchSettings, VideosSettings
+from phoenix.settings.extras import C2paSettings, FramesSettings, LipsyncSettings, SearchSettings, VideosSettings
 from phoenix.settings.llm import LlmSettings
 from phoenix.settings.prices import PriceSettings
 from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
@@ -329,6 +329,7 @@ class Settings(BaseSettings):
     media: MediaSettings = MediaSettings()
     c2pa: C2paSettings = C2paSettings()
     lipsync: LipsyncSettings = LipsyncSettings()
+    frames: FramesSettings = FramesSettings()
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
 

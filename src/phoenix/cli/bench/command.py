@@ -19,12 +19,19 @@ from phoenix.cli.options import (
 )
 from phoenix.telemetry.logs import configure_logs
 
+FRAMES = "frames"
+"""In place of a model: the lip model of the settings."""
 PROMPT = "a red balloon over a harbour at dawn"
 
 
 def run_bench(  # noqa: PLR0913, PLR0917 - one parameter per option
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id of the model.")] = "animatic",
-    clips: Annotated[int, typer.Option(min=1, max=1000, help="Clips to measure after a warm-up clip.")] = 3,
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="Id of the model; `frames`, with --arrangements, for frames on demand."),
+    ] = "animatic",
+    clips: Annotated[
+        int, typer.Option(min=1, max=1000, help="Clips to measure after a warm-up clip; of frames, 25 are a clip.")
+    ] = 3,
     duration_s: DurationOption = None,
     aspect_ratio: AspectRatioOption = None,
     resolution: ResolutionOption = None,
@@ -42,6 +49,10 @@ def run_bench(  # noqa: PLR0913, PLR0917 - one parameter per option
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure how fast this machine renders and encodes clips of a model. Keeps none of the clips."""
+    counts = {"processes": processes, "batch": batch, "clients": clients, "clips_per_client": clips}
+    if model == FRAMES and arrangements:
+        _bench_frames(device, counts, as_json=as_json)
+        return
     given = {"model": model, "duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution}
     given |= {"fps": fps, "steps": steps, "seed": 0}
     # Importing engine and media takes a second. `phoenix bench --help` must stay fast.
@@ -54,18 +65,26 @@ def run_bench(  # noqa: PLR0913, PLR0917 - one parameter per option
     configure_logs(level="WARNING", json_lines=False)
     with exit_on_error():
         if arrangements:
-            report = lanes.compare(
-                request,
-                device=device,
-                processes=processes,
-                batch=batch,
-                clients=clients,
-                clips_per_client=clips,
-                show_status=_show_status,
-            )
+            report = lanes.compare(request, device=device, **counts, show_status=_show_status)
         else:
             report = run.measure(request, count=clips, device=device, show_status=_show_status)
     _print(report, as_json=as_json)
+
+
+def _bench_frames(device: str, counts: dict[str, int], *, as_json: bool) -> None:
+    # Importing numpy and the service takes a second, as above.
+    from phoenix.cli.bench import frames  # noqa: PLC0415
+
+    end_on_sigterm()
+    configure_logs(level="ERROR", json_lines=False)
+    with exit_on_error():
+        report = frames.compare_frames(device=device, **counts, show_status=_show_status)
+    if as_json:
+        print_json(report)
+        return
+    for line in frames.frame_lines(report):
+        out.print(line)
+    out.print(frames.frame_table(report))
 
 
 def _print(report: BenchReport | ArrangementsReport, *, as_json: bool) -> None:

@@ -51,12 +51,12 @@ class TensorPort:
 class OnnxModel:
     """An open ONNX file. Thread-safe. Raises `TaskFailed` (MODEL_UNAVAILABLE) if the file cannot be used."""
 
-    def __init__(self, spec: Postprocessor, source: str, *, device: str) -> None:
-        """`device` is `cpu`, or else the GPU is used if onnxruntime can use it."""
+    def __init__(self, spec: Postprocessor, source: str, *, device: str, threads: int = 0) -> None:
+        """`device` is `cpu`, or else the GPU is used if onnxruntime can use it. `threads`: one per core if 0."""
         self._spec = spec
         path = find_checked(spec, source)
         try:
-            self._session = _open_session(path, _providers(device, spec.memory_bytes))
+            self._session = _open_session(path, _providers(device, spec.memory_bytes), threads)
         except _errors() as error:
             raise unusable(spec, f"onnxruntime cannot read {source}: {_first_line(error)}") from error
         self.inputs: tuple[TensorPort, ...] = tuple(map(_port_of, self._session.get_inputs()))
@@ -112,8 +112,9 @@ def _runtime() -> Any:
     return cast("Any", onnxruntime)
 
 
-def _open_session(path: str, providers: Sequence[Any]) -> Any:
+def _open_session(path: str, providers: Sequence[Any], threads: int) -> Any:
     options = _runtime().SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = _ERRORS_ONLY
     options.use_deterministic_compute = True
     # Its threads would otherwise spin between two frames, and take the cores from the encoder.
