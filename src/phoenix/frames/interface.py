@@ -44,7 +44,7 @@ class FrameOut:
 
 @dataclass(frozen=True)
 class FrameRequest:
-    """One frame of one video, with the sound around it: `samples` at 16 kHz. The model hears the frame at the sample `at`."""
+    """One frame of one video, with the sound around it, at 16 kHz. The model hears the frame at the sample `at`."""
 
     video_id: str
     model: str

@@ -25,7 +25,7 @@ def hearing_of(spec: LipModelSpec) -> Hearing:
 
 @dataclass(frozen=True)
 class HeardMoment:
-    """The sound around a frame at 16 kHz, the sample `at` which the model hears the frame, and the peak of the sound."""
+    """The sound around a frame at 16 kHz, the sample at which the model hears the frame, and the peak of the sound."""
 
     samples: bytes
     at: int
@@ -103,7 +103,7 @@ class LiveSound:
         self._is_whole = True
 
     def find_moment(self, index: int) -> HeardMoment | None:
-        """Returns what the model hears for the next frame; None if too little of the sound has come, or the sound is over."""
+        """Returns what the model hears for the next frame; None if too little sound has come, or the sound is over."""
         start = self._hearing.find_start(index, self._fps)
         if self._is_whole:
             if index >= (self.num_frames or 0):

@@ -38,7 +38,7 @@ class Speech:
 
 @dataclass(frozen=True)
 class Moment:
-    """The sound around one frame of a speech that nobody has whole. `at`: the sample at which the model hears the frame."""
+    """The sound around one frame of a speech that nobody has whole. The model hears the frame at the sample `at`."""
 
     samples: NDArray[np.float32] = field(repr=False)
     at: int
