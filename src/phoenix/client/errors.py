@@ -12,14 +12,21 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class PhoenixClientError(Exception):
-    """The base class of every error of the client."""
+    """The base class of every error of the client.
+
+    `code`: a code of the API, such as `QUEUE_FULL`, or one of the client. `retriable`: whether the same call may
+    succeed later.
+    """
+
+    code: str = "FAILED"
+    retriable: bool = False
 
 
 class PhoenixProblem(PhoenixClientError):
     """The server refused the request.
 
     `status` and `code` give the reason, and `field_errors` the wrong parts of the request. `retry_after_s`: seconds
-    after which the server accepts a retry, or None. `retriable`: whether the same request may succeed later.
+    after which the server accepts a retry, or None. `request_id`: of the request in the logs of the server.
     """
 
     def __init__(
@@ -41,9 +48,17 @@ class PhoenixProblem(PhoenixClientError):
         self.retry_after_s = retry_after_s
         self.retriable = status in _TRANSIENT or retry_after_s is not None
 
+    @property
+    def pointer(self) -> str | None:
+        """The JSON Pointer of the first wrong part of the request; None if no part is wrong."""
+        return self.field_errors[0].pointer if self.field_errors else None
+
 
 class PhoenixUnreachable(PhoenixClientError):
     """The server does not answer: nothing listens at the address, or the connection broke."""
+
+    code = "UNREACHABLE"
+    retriable = True
 
 
 class JobUnsuccessful(PhoenixClientError):
@@ -63,9 +78,14 @@ class JobUnsuccessful(PhoenixClientError):
 class DownloadCorrupted(PhoenixClientError):
     """The received bytes differ from the file on the server. Nothing was written to the target."""
 
+    code = "CORRUPTED"
+    retriable = True
+
 
 class NoOutput(PhoenixClientError):
     """The job has no result to download: it has not succeeded, or has not ended yet."""
+
+    code = "NO_OUTPUT"
 
 
 def problem_from(response: httpx.Response) -> PhoenixProblem:

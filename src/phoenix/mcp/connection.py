@@ -84,12 +84,11 @@ def _bearer(header: str | None) -> str | None:
 def explain(error: PhoenixClientError) -> str:
     """What an agent needs to correct a call: the code, each error with its place, and whether trying again can help."""
     if not isinstance(error, PhoenixProblem):
-        return f"{error} Trying again can help." if isinstance(error, PhoenixUnreachable) else str(error)
+        return f"{error} Trying again can help." if error.retriable else str(error)
     lines = [f"{error.code} ({error.status}): {error.detail}"]
     lines += [f"{fault.pointer}: {fault.detail}" for fault in error.field_errors]
     if error.request_id:
         lines.append(f"Request id: {error.request_id}.")
-    can_help = error.status in (429, 502, 503, 504)
     wait = f" after {error.retry_after_s:.0f} s" if error.retry_after_s else ""
-    lines.append(f"Trying again{wait} can help." if can_help else "The same call would be refused again.")
+    lines.append(f"Trying again{wait} can help." if error.retriable else "The same call would be refused again.")
     return "\n".join(lines)

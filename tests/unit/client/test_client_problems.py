@@ -6,6 +6,7 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
+from phoenix.client import DownloadCorrupted, NoOutput, PhoenixClientError, PhoenixUnreachable
 from phoenix.client.errors import problem_from
 from phoenix.clock import utc_now
 from phoenix.contract import Problem, ProblemFault
@@ -47,3 +48,24 @@ def test_retry_after_may_be_a_date():
 @pytest.mark.parametrize("header", ["soon", "", "-3", "Wed, 99 Foo"])
 def test_an_unreadable_retry_after_is_as_good_as_none(header: str):
     assert problem_from(httpx.Response(503, headers={"retry-after": header})).retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "retriable"),
+    [
+        (problem_from(httpx.Response(422, content=PROBLEM.model_dump_json())), "INVALID_REQUEST", False),
+        (problem_from(httpx.Response(503)), "HTTP_503", True),
+        (PhoenixUnreachable("no answer"), "UNREACHABLE", True),
+        (DownloadCorrupted("other bytes"), "CORRUPTED", True),
+        (NoOutput("it was canceled"), "NO_OUTPUT", False),
+    ],
+)
+def test_every_error_has_a_code_and_says_whether_trying_again_can_help(
+    error: PhoenixClientError, code: str, retriable: bool
+):
+    assert (error.code, error.retriable) == (code, retriable)
+
+
+def test_a_problem_points_to_its_first_fault():
+    assert problem_from(httpx.Response(422, content=PROBLEM.model_dump_json())).pointer == "/clips/0/prompt"
+    assert problem_from(httpx.Response(404)).pointer is None
