@@ -13,10 +13,12 @@ import pytest
 
 from fixtures.client_tools import CLIENTS, DOCUMENT, install_packages, last_json
 from fixtures.js_client import SOURCE, JsClient, SiteStarter
+from fixtures.repository import REPOSITORY
 from phoenix.api.background.webhook_attempt import sign_headers
 
 MAX_GZIPPED_BYTES = 8000
 SCRIPTS = CLIENTS / "js"
+PAGE = REPOSITORY / "docs" / "javascript.md"
 
 
 def test_its_own_tests_pass(js_client: JsClient) -> None:
@@ -64,6 +66,14 @@ def test_the_examples_of_its_readme_run_as_written(js_client: JsClient, live_url
     assert "100 %" in said
     assert "done: /v1/jobs/" in said
     assert (js_client.project / "reel.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_the_example_of_the_documentation_runs_as_written(js_client: JsClient, live_url: str) -> None:
+    (block,) = re.findall(r"^```js\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    script = js_client.project / "page.mjs"
+    script.write_text(block.replace("http://127.0.0.1:8080", live_url))
+
+    assert js_client.run_node(script).splitlines()[-1].startswith("http")
 
 
 def test_the_example_of_next_makes_a_reel_for_a_visitor_without_a_key(js_client: JsClient, live_url: str) -> None:
@@ -179,6 +189,7 @@ def test_the_client_is_small(js_client: JsClient, tmp_path: Path) -> None:
     assert size < MAX_GZIPPED_BYTES
 
 
+README_TYPESCRIPT = re.findall(r"^```(tsx?)\n(.*?)^```$", (SOURCE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 MISTAKES = {
     "event": ("event.steps", "event.stepz", "Property 'stepz' does not exist"),
     "reel": ('model: "animatic"', 'modell: "animatic"', "'modell' does not exist"),
@@ -190,15 +201,24 @@ MISTAKES = {
 
 @pytest.fixture(scope="module")
 def complaints(js_client: JsClient) -> dict[str, str]:
-    """What the compiler says of a program without a mistake, and of the program with each of the mistakes."""
+    """What the compiler says of a program without a mistake, of the program with each mistake, and of the README."""
     program = js_client.project / "program"
     program.mkdir()
     right = (SCRIPTS / "typed.ts").read_text()
     for name, (word, wrong, _) in {"right": ("", "", ""), **MISTAKES}.items():
         (program / f"{name}.ts").write_text(right.replace(word, wrong) if word else right)
-    shutil.copy(SCRIPTS / "tsconfig.json", program)
+    for number, (ending, code) in enumerate(README_TYPESCRIPT):
+        (program / f"readme-{number}.{ending}").write_text(code)
+    for name in ("tsconfig.json", "readme.d.ts"):
+        shutil.copy(SCRIPTS / name, program)
+    names = ["right", *MISTAKES, *(f"readme-{number}" for number in range(len(README_TYPESCRIPT)))]
     said = js_client.tools.run("tsc", "--project", program, folder=js_client.project, check=False)
-    return {name: "\n".join(re.findall(rf"^program/{name}.ts.*", said, re.MULTILINE)) for name in ["right", *MISTAKES]}
+    return {name: "\n".join(re.findall(rf"^program/{name}.ts.*", said, re.MULTILINE)) for name in names}
+
+
+def test_the_typescript_of_its_readme_compiles(complaints: dict[str, str]) -> None:
+    assert {name: said for name, said in complaints.items() if name.startswith("readme") and said} == {}
+    assert len(README_TYPESCRIPT) == 3
 
 
 def test_a_program_with_the_client_compiles(complaints: dict[str, str]) -> None:
