@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from openai import OpenAI
+from openai.types import Video
 
 from faults.cluster import Cluster, run_cluster
 from fixtures.media_files import MediaMaker, decode
@@ -18,7 +21,7 @@ LOUDNESS_LUFS = -16.0
 def fleet(tmp_path_factory: pytest.TempPathFactory, tiny_pipelines: TinyPipelines) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("fleet")
     catalog = folder / "catalog.toml"
-    catalog.write_text(tiny_catalog_toml({"wan": tiny_pipelines("wan")}))
+    catalog.write_text(tiny_catalog_toml({kind: tiny_pipelines(kind) for kind in ("wan", "wan_v2v")}))
     models = {"PHOENIX_ENGINE__CATALOG_FILE": str(catalog)}
     with run_cluster(folder) as cluster:
         for _ in range(2):
@@ -69,3 +72,26 @@ def test_a_real_pipeline_renders_a_reel_by_the_same_path(fleet: Cluster, tmp_pat
     decoded = decode(tmp_path / "reel.mp4")
     assert (decoded.width, decoded.height) == (64, 64)
     assert decoded.num_frames == 2 * 9
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_published_openai_package_edits_a_video_with_a_model_that_changes_videos(
+    fleet: Cluster, tmp_path: Path
+) -> None:
+    size: Any = "64x64"
+    with OpenAI(base_url=f"{fleet.url(0)}/v1", api_key="none") as openai:
+        made = openai.videos.create_and_poll(model="tiny-wan", prompt="a cat", size=size, poll_interval_ms=100)
+        file = ("cat.mp4", openai.videos.download_content(made.id).read())
+        # `videos.edit` of the package takes files alone, although its types have an id, too.
+        of_id = {"prompt": "a fox", "video": {"id": made.id}, "model": "tiny-wan-v2v"}
+        started = [
+            openai.post("/videos/edits", body=of_id, cast_to=Video),
+            openai.videos.edit(prompt="a fox", video=file, extra_body={"model": "tiny-wan-v2v"}),
+        ]
+        edited = [openai.videos.poll(each.id, poll_interval_ms=100) for each in started]
+        openai.videos.download_content(edited[1].id).write_to_file(tmp_path / "fox.mp4")
+
+    assert [(each.status, each.model, each.prompt) for each in edited] == [("completed", "tiny-wan-v2v", "a fox")] * 2
+    assert [each.remixed_from_video_id for each in edited] == [made.id, None]
+    assert [(each.size, each.seconds) for each in edited] == [(made.size, made.seconds)] * 2
+    assert decode(tmp_path / "fox.mp4").num_frames == 9
