@@ -49,7 +49,7 @@ def test_a_switch_over_the_events_compiles_only_if_it_is_complete(built: Path, n
     assert "job.canceled" in said or "JobCanceled" in said or "type: " in said
 
 
-def test_the_published_openai_package_renders_downloads_and_deletes_a_video(
+def test_the_published_openai_package_makes_changes_and_deletes_videos(
     built: Path, node_tools: Tools, live_url: str
 ) -> None:
     seen = last_json(node_tools.run("/usr/bin/env", "node", "built/with_openai.js", live_url, folder=built))
@@ -62,6 +62,8 @@ def test_the_published_openai_package_renders_downloads_and_deletes_a_video(
         "size": "426x240",
         "thumbnail": "image/jpeg",
         "remixed_from": True,
+        "ended": [["completed", seconds] for seconds in ("1", "2", "2", "1")],
+        "edits": ["model", "model"],
         "is_listed": True,
         "deleted": True,
         "missing": "not_found",
