@@ -72,7 +72,7 @@ def test_what_cannot_be_done_here_is_refused_with_what_can(openai: OpenAI, image
         openai.videos.create_character(name="a cat", video=("video.mp4", image_bytes))
     with pytest.raises(BadRequestError, match=r"animatic changes no videos; name one that does: .*lucy-edit-dev"):
         openai.videos.edit(prompt="greener", video=("video.mp4", content), extra_body={"model": "animatic"})
-    with pytest.raises(BadRequestError, match="Name a video of this server by its id"):
+    with pytest.raises(BadRequestError, match="video: this is not the file of a video"):
         openai.videos.extend(prompt="on", seconds="4", video=("video.mp4", image_bytes))
     with pytest.raises(BadRequestError, match="'video' or 'thumbnail'"):
         openai.videos.download_content(made.id, variant="spritesheet")
@@ -80,13 +80,17 @@ def test_what_cannot_be_done_here_is_refused_with_what_can(openai: OpenAI, image
 
 def test_an_extension_shows_the_video_and_what_follows(openai: OpenAI) -> None:
     first = openai.videos.create_and_poll(prompt="a balloon", size=SMALL, seconds=SHORT, poll_interval_ms=100)
+    file = ("video.mp4", openai.videos.download_content(first.id).read())
 
     # `videos.extend` of the package takes files alone, although its types have an id, too.
     body = {"prompt": "it lands", "seconds": SHORT, "video": {"id": first.id}}
-    extended = openai.post("/videos/extensions", body=body, cast_to=Video)
-    extended = openai.videos.poll(extended.id, poll_interval_ms=100)
+    started = [
+        openai.post("/videos/extensions", body=body, cast_to=Video),
+        openai.videos.extend(prompt="it lands", seconds=SHORT, video=file),
+    ]
+    extended = [openai.videos.poll(each.id, poll_interval_ms=100) for each in started]
 
-    assert (extended.status, extended.size, extended.seconds) == ("completed", first.size, "2")
+    assert [(each.status, each.size, each.seconds) for each in extended] == [("completed", first.size, "2")] * 2
 
 
 def test_an_app_of_the_hosted_service_runs_unchanged(openai: OpenAI) -> None:

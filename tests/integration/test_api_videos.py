@@ -198,6 +198,21 @@ async def test_an_extension_of_what_is_not_a_completed_video_is_refused(api: Api
     assert_error(file, 400, "invalid_request", "video")
 
 
+async def test_the_file_of_a_video_is_extended_as_that_video(guarded: GuardedApi) -> None:
+    owner, other = await guarded.caller(), await guarded.caller()
+    video = await finished_video(owner, size=FINISHED_SIZE)
+    content = (await owner.http.get(f"/v1/videos/{video['id']}/content")).content
+    files = {**form(prompt="it lands", seconds="1"), "video": ("downloaded.mp4", content)}
+
+    extended = await owner.http.post("/v1/videos/extensions", files=files)
+    of_another = await other.http.post("/v1/videos/extensions", files=files)
+
+    assert extended.status_code == 200, extended.text
+    request = (await owner.show("job_" + extended.json()["id"].removeprefix("video_")))["request"]
+    assert request["extends"]["job_id"] == "job_" + video["id"].removeprefix("video_")
+    assert "not the file of a video" in assert_error(of_another, 400, "invalid_request", "video")["message"]
+
+
 async def test_the_same_picture_under_the_same_key_is_the_same_request(api: Api, png: bytes) -> None:
     files = {**form(prompt="a", model="wan-2.1-i2v-14b-480p"), "input_reference": ("p.png", png)}
     headers = {"Idempotency-Key": "once"}

@@ -165,6 +165,20 @@ async def test_an_upload_at_the_limit_is_refused_before_its_body_is_read(
     assert uploaded.status_code == 201
 
 
+async def test_a_short_video_needs_a_slot_only_for_its_picture(tight: GuardedApi, png_bytes: bytes) -> None:
+    key = await tight.make_key()
+    caller = tight.client(key)
+    form = {"prompt": (None, "a cat"), "model": (None, "wan-2.1-i2v-14b-480p")}
+    files = {**form, "input_reference": ("p.png", png_bytes)}
+
+    async with tight.api.state.open_uploads.slot(id_of(key)):
+        plain = await caller.http.post("/v1/videos", json={"prompt": "a cat"})
+        refused = await caller.http.post("/v1/videos", files=files)
+    made = await caller.http.post("/v1/videos", files=files)
+
+    assert [answer.status_code for answer in (plain, refused, made)] == [200, 429, 200], refused.text
+
+
 @pytest.mark.parametrize("content", [b"--x\r\n", b"no form", b""])
 async def test_the_slot_of_an_upload_is_free_when_the_upload_is_refused(
     tight: GuardedApi, content: bytes, redis_client: Redis

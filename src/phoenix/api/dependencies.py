@@ -13,6 +13,7 @@ from fastapi import Depends, Query, Request, Response
 from phoenix.access import keys
 from phoenix.access.open_slots import transfer_subject
 from phoenix.access.tokens import TokenPurpose
+from phoenix.api.http.body_limits import declared_bytes
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.http.request_ids import forget_presented, record_presented, request_id_of, traceparent_of
 from phoenix.api.job_views import JobViews
@@ -205,7 +206,25 @@ async def limit_uploads(request: Request, state: AppStateDep, caller: CallerDep)
         yield
 
 
+async def get_upload_slot(request: Request, state: AppStateDep, caller: CallerDep) -> AsyncGenerator[TakeSlot]:
+    """A function that takes a slot for an upload, once. Raises `TooManyTransfers`.
+
+    A body that may be longer than bodies without files has one before it is read.
+    """
+    async with AsyncExitStack() as stack:
+        slots = [state.open_uploads.slot(transfer_subject(request.scope, caller))]
+
+        async def take() -> None:
+            if slots:
+                await stack.enter_async_context(slots.pop())
+
+        if not 0 < declared_bytes(request.scope) <= state.services.settings.limits.max_body_bytes:
+            await take()
+        yield take
+
+
 DownloadSlotDep = Annotated[TakeSlot, Depends(get_download_slot)]
+UploadSlotDep = Annotated[TakeSlot, Depends(get_upload_slot)]
 MediaSlotDep = Annotated[TakeSlot, Depends(get_media_slot)]
 
 

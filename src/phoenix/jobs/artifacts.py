@@ -48,6 +48,25 @@ async def find_finished_clips(
     }
 
 
+async def find_reel_of_output(session: AsyncSession, sha256: str, *, size_bytes: int, owner_id: str) -> str | None:
+    """The id of the owner's newest reel whose result has this content."""
+    statement = (
+        select(col(JobRow.id))
+        .join(ArtifactRow, col(ArtifactRow.job_id) == col(JobRow.id))
+        .where(
+            col(ArtifactRow.owner_id) == owner_id,
+            # Both values, so that the index finds the few rows of this size.
+            col(ArtifactRow.shares_file).in_((False, True)),
+            col(ArtifactRow.size_bytes) == size_bytes,
+            col(ArtifactRow.sha256) == sha256,
+            col(ArtifactRow.kind) == ArtifactKind.OUTPUT,
+            col(JobRow.kind) == "reel",
+        )
+        .order_by(col(JobRow.id).desc())
+    )
+    return (await session.scalars(statement.limit(1))).first()
+
+
 async def add_upload(
     uow: UnitOfWork,
     *,

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from starlette.datastructures import UploadFile
 
+from phoenix.api.dependencies import TakeSlot
 from phoenix.api.http.multipart import ReceivedFile, clean_filename
 from phoenix.api.lifespan import AppState
 from phoenix.api.uploads import ProbedUpload, probe_upload
@@ -117,11 +118,14 @@ class ReceivedPicture:
 
 
 @asynccontextmanager
-async def receive_pictures(state: AppState, sent: Sequence[SentPicture]) -> AsyncGenerator[Sequence[ReceivedPicture]]:
-    """The pictures as files until the block ends."""
+async def receive_pictures(
+    state: AppState, sent: Sequence[SentPicture], take_slot: TakeSlot
+) -> AsyncGenerator[Sequence[ReceivedPicture]]:
+    """The pictures as files until the block ends. Raises `TooManyTransfers` if there are any, and no slot."""
     if not sent:
         yield ()
         return
+    await take_slot()
     ends_at = asyncio.get_running_loop().time() + state.services.settings.media.fetch_timeout_s
     with TemporaryDirectory(prefix="phoenix-upload-", ignore_cleanup_errors=True) as folder:
         yield [
@@ -172,6 +176,12 @@ def _save(content: UploadFile | bytes, path: Path) -> str:
             shutil.copyfileobj(content.file, file)
         file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_upload(upload: UploadFile) -> str:
+    """The SHA-256 of a file of a form, in hexadecimal. Blocks."""
+    upload.file.seek(0)
+    return hashlib.file_digest(upload.file, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
 
 
 def artifact_ids_of(pictures: Sequence[ReceivedPicture]) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 The SDKs retry on their own, so a video is submitted only once for all tries.
 """
 
+import asyncio
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import AfterValidator
+from starlette.datastructures import UploadFile
 
 from phoenix.access.keys import Caller
 from phoenix.api.dependencies import (
@@ -20,7 +22,8 @@ from phoenix.api.dependencies import (
     OwnerDep,
     SettingsDep,
     StoreDep,
-    limit_uploads,
+    UploadSlotDep,
+    get_upload_slot,
 )
 from phoenix.api.http.declarations import stored_file, well_formed_id
 from phoenix.api.http.file_response import as_file, send_file
@@ -30,7 +33,14 @@ from phoenix.api.openai.bodies import EDIT_BODY, EXTENSION_BODY, REMIX_BODY, VID
 from phoenix.api.openai.checks import CheckedFields, check_video
 from phoenix.api.openai.errors import PROBLEM, VideoRoute
 from phoenix.api.openai.forms import VIDEO_FIELD, open_form, read_json_text, validate_fields
-from phoenix.api.openai.pictures import ReceivedPicture, SentPicture, artifact_ids_of, list_pictures, receive_pictures
+from phoenix.api.openai.pictures import (
+    ReceivedPicture,
+    SentPicture,
+    artifact_ids_of,
+    hash_upload,
+    list_pictures,
+    receive_pictures,
+)
 from phoenix.api.openai.retries import submit_video
 from phoenix.api.openai.views import (
     REMIXED_KEY,
@@ -64,13 +74,13 @@ from phoenix.contract import (
 from phoenix.contract.videos import VideoEditRequest, VideoModelList
 from phoenix.errors import FieldError, InvalidRequest, NotFound
 from phoenix.jobs import repository
-from phoenix.jobs.artifacts import get_output, get_thumbnail
+from phoenix.jobs.artifacts import find_reel_of_output, get_output, get_thumbnail
 from phoenix.jobs.retention import delete_job
 
 router = APIRouter(tags=["videos"], route_class=VideoRoute, responses=PROBLEM)
 
 VIDEOS_PATH = "/v1/videos"
-UPLOAD_PATHS = (VIDEOS_PATH, f"{VIDEOS_PATH}/edits")
+UPLOAD_PATHS = (VIDEOS_PATH, f"{VIDEOS_PATH}/edits", f"{VIDEOS_PATH}/extensions")
 """Whose bodies may have files."""
 _ROUTED: dict[int | str, dict[str, Any]] = {202: {"model": Video, "description": "What OpenRouter's clients get."}}
 VideoIdInPath = Annotated[
@@ -89,8 +99,8 @@ class VideoVariant(StrEnum):
     THUMBNAIL = "thumbnail"
 
 
-@router.post(VIDEOS_PATH, openapi_extra=VIDEO_BODY, responses=_ROUTED, dependencies=[Depends(limit_uploads)])
-async def create_video(submission: SubmissionDep) -> Video:
+@router.post(VIDEOS_PATH, openapi_extra=VIDEO_BODY, responses=_ROUTED)
+async def create_video(submission: SubmissionDep, take_slot: UploadSlotDep) -> Video:
     """Render a video.
 
     Takes the fields of OpenAI's SDKs and of OpenRouter's clients, and also `steps`, `fps`, `guidance_scale`,
@@ -104,7 +114,7 @@ async def create_video(submission: SubmissionDep) -> Video:
     ) as form:
         fields = CheckedFields(form.fields, videos)
         sent = list_pictures(fields.part, form.file, form.cut_pictures)
-        async with receive_pictures(submission.state, sent) as pictures:
+        async with receive_pictures(submission.state, sent, take_slot) as pictures:
             video = await check_video(submission, fields, pictures)
             ids = artifact_ids_of(pictures)
             body = to_reel(video, ids, services.catalog, default_model=services.settings.engine.default_model)
@@ -135,25 +145,26 @@ async def remix_video(submission: SubmissionDep, video_id: VideoIdInPath) -> Vid
     return await _show_new(submission, await submit_video(submission, body, fingerprint_of(remix)))
 
 
-@router.post(VIDEOS_PATH + "/extensions", openapi_extra=EXTENSION_BODY)
+@router.post(VIDEOS_PATH + "/extensions", openapi_extra=EXTENSION_BODY, dependencies=[Depends(get_upload_slot)])
 async def extend_video(submission: SubmissionDep) -> Video:
     """Extend a video.
 
     The new video shows the completed one, and then what the prompt says, from the last frame on. For models that take a
-    first frame; a video that was made of `clips`, or that was extended, is refused.
+    first frame; a video that was made of `clips`, or that was extended, is refused. A file is taken if it is
+    the file of such a video, as it was downloaded.
     """
     async with open_form(submission.request, max_json_bytes=_max_bytes(submission), file_field=VIDEO_FIELD) as form:
+        fields = read_json_text(form.fields, VIDEO_FIELD)
         if form.file is not None:
-            detail = "Name a video of this server by its id; a file cannot be extended."
-            raise InvalidRequest(detail, field_errors=[FieldError("/video", detail)])
-        extension = validate_fields(read_json_text(form.fields, VIDEO_FIELD), VideoExtensionRequest)
+            fields = {**fields, VIDEO_FIELD: {"id": await _find_video_of(submission, form.file)}}
+        extension = validate_fields(fields, VideoExtensionRequest)
     job = await _fetch(submission, job_id_of(extension.video.id))
     body = to_extension(job, extension, submission.state.services.catalog)
     return await _show_new(submission, await submit_video(submission, body, fingerprint_of(extension)))
 
 
-@router.post(VIDEOS_PATH + "/edits", openapi_extra=EDIT_BODY, dependencies=[Depends(limit_uploads)])
-async def edit_video(submission: SubmissionDep) -> Video:
+@router.post(VIDEOS_PATH + "/edits", openapi_extra=EDIT_BODY)
+async def edit_video(submission: SubmissionDep, take_slot: UploadSlotDep) -> Video:
     """Edit a video.
 
     The new video moves like the completed one, or like a file of yours, and shows what the prompt says. For models that
@@ -162,7 +173,7 @@ async def edit_video(submission: SubmissionDep) -> Video:
     services = submission.state.services
     async with (
         open_form(submission.request, max_json_bytes=_max_bytes(submission), file_field=VIDEO_FIELD) as form,
-        receive_pictures(submission.state, [SentPicture("/video", form.file)] if form.file else []) as files,
+        receive_pictures(submission.state, [SentPicture("/video", form.file)] if form.file else [], take_slot) as files,
     ):
         edit = validate_fields(read_json_text(form.fields, VIDEO_FIELD), VideoEditRequest)
         job = await _fetch(submission, job_id_of(edit.video.id)) if edit.video else None
@@ -301,6 +312,20 @@ async def _fetch(submission: Submission, job_id: str) -> Job:
     job = await submission.state.job_views.fetch(job_id, submission.caller.owner_id)
     _check_kind(job.kind)
     return job
+
+
+async def _find_video_of(submission: Submission, file: UploadFile) -> str:
+    """The id of the caller's video whose file this is. Raises `InvalidRequest` if it is none."""
+    sha256 = await asyncio.to_thread(hash_upload, file)
+    async with submission.database.read() as session:
+        owner_id = submission.caller.owner_id
+        job_id = await find_reel_of_output(session, sha256, size_bytes=file.size or 0, owner_id=owner_id)
+    if job_id is None:
+        detail = (
+            "this is not the file of a video of this server; give the `id` of one, or the file as it was downloaded"
+        )
+        raise InvalidRequest.from_field_errors([FieldError("#/video", detail)])
+    return video_id_of(job_id)
 
 
 def _find_source(job: Job | None, files: Sequence[ReceivedPicture]) -> SourceVideo:
