@@ -171,17 +171,34 @@ async def test_a_retry_with_the_same_key_and_pictures_makes_one_video(api: Api) 
 async def test_litellm_gets_what_it_asks_for(api: Api) -> None:
     created = await ask(api, model="animatic", prompt="a cat", seconds="1", size="480x854", user="user-7")
     assert created.status_code == 200, created.text
-    video_id = created.json()["id"]
+    path = f"/v1/videos/{created.json()['id']}"
     await finish(api)
 
-    content = await api.http.get(f"/v1/videos/{video_id}/content", params={"video_id": video_id})
+    shown = (await api.http.get(path)).json()
+    content = await api.http.get(f"{path}/content", params={"video_id": shown["id"]})
+    remixed = await api.http.post(f"{path}/remix", json={"prompt": "a dog"})
     extended = await api.http.post(
-        "/v1/videos/extensions", json={"prompt": "on", "seconds": "1", "video": {"id": video_id}}
+        "/v1/videos/extensions", json={"prompt": "on", "seconds": "1", "video": {"id": shown["id"]}}
     )
+    listed = await api.http.get("/v1/videos", params={"limit": "2", "order": "desc"})
 
-    assert (content.content, extended.status_code) == (b"the video", 200)
-    job = await api.show("job_" + video_id.removeprefix("video_"))
+    assert (shown["status"], shown["seconds"], content.content) == ("completed", "1", b"the video")
+    assert (remixed.status_code, extended.status_code) == (200, 200)
+    assert [each["id"] for each in listed.json()["data"]] == [extended.json()["id"], remixed.json()["id"]]
+    job = await api.show("job_" + shown["id"].removeprefix("video_"))
     assert job["metadata"]["video_user"] == "user-7"
+
+
+async def test_litellm_sends_a_form_with_a_picture_and_a_body_with_a_deletion(api: Api, png_bytes: bytes) -> None:
+    fields = {"model": I2V, "prompt": "a cat", "seconds": "4"}
+    picture = {"input_reference": ("input_reference.png", png_bytes, "image/png")}
+
+    created = await api.http.post("/v1/videos", data=fields, files=picture)
+    assert created.status_code == 200, created.text
+    await finish(api)
+    deleted = await api.http.request("DELETE", f"/v1/videos/{created.json()['id']}", json={})
+
+    assert (created.json()["model"], deleted.json()["deleted"]) == (I2V, True)
 
 
 async def test_names_of_the_settings_stand_for_models_and_sizes(api_settings: Settings) -> None:

@@ -23,6 +23,7 @@ from phoenix.api.http.request_ids import HEADER
 from phoenix.api.lifespan import open_app_state
 from phoenix.api.middleware import Cors, ErrorBoundary, HostCheck, RequestLog, RequestMetrics
 from phoenix.api.openai import videos
+from phoenix.api.openai.callbacks import choose_signer
 from phoenix.api.openapi import pages
 from phoenix.api.openapi.documents import DESCRIPTION, EXACT_PATH, PAGE_ASSETS, PAGE_PATH, TAGS, Documents
 from phoenix.api.routes import (
@@ -97,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with open_app_state(settings, meters) as app_state:
+        async with open_app_state(settings, meters, choose_signer(settings)) as app_state:
             app.state.phoenix = app_state
             yield
 

@@ -19,6 +19,7 @@ from phoenix.api.background.lease_reaper import LeaseReaper
 from phoenix.api.background.queue_positions import QueuePositionPublisher
 from phoenix.api.background.retention import RetentionService
 from phoenix.api.background.statistics import StatisticsService
+from phoenix.api.background.webhook_attempt import Signer
 from phoenix.api.background.webhook_sender import WebhookSender
 from phoenix.api.health_checks import HealthChecks
 from phoenix.api.job_views import JobViews
@@ -78,7 +79,7 @@ class AppState:
 
 
 @asynccontextmanager
-async def open_app_state(settings: Settings, meters: Meters) -> AsyncGenerator[AppState]:
+async def open_app_state(settings: Settings, meters: Meters, signer: Signer) -> AsyncGenerator[AppState]:
     """Opens the services, the hub of the streams, and the background services unless another process has them."""
     report_errors("phoenix-api")
     async with AsyncExitStack() as stack:
@@ -103,7 +104,7 @@ async def open_app_state(settings: Settings, meters: Meters) -> AsyncGenerator[A
         embedder = Embedder(settings.search)
         stack.callback(embedder.close)
         if settings.api.background:
-            await stack.enter_async_context(_background_services(services, subscriber, meters, embedder))
+            await stack.enter_async_context(_background_services(services, subscriber, meters, embedder, signer))
         draining = anyio.Event()
         await stack.enter_async_context(_close_streams_on_drain(hub, draining))
         limits, prefix = settings.limits, settings.redis.prefix
@@ -149,7 +150,7 @@ async def _storyboards(settings: Settings, catalog: Catalog, database: Database)
 
 @asynccontextmanager
 async def _background_services(
-    services: Services, subscriber: PubSubSubscriber, meters: Meters, embedder: Embedder
+    services: Services, subscriber: PubSubSubscriber, meters: Meters, embedder: Embedder, signer: Signer
 ) -> AsyncGenerator[None]:
     """Runs each service during the block while this process is its leader."""
     database, settings = services.database, services.settings
@@ -157,7 +158,7 @@ async def _background_services(
         Notifier(services.redis, services.channels.tasks_ready).wake_event(subscriber) as wake_event,
         Dispatcher(database, services.queue, settings).running(wake_event),
         LeaseReaper(database, settings.scheduler).running(),
-        WebhookSender(database, settings.webhooks, meters.count_webhook_try).running(),
+        WebhookSender(database, settings.webhooks, meters.count_webhook_try, signer).running(),
         QueuePositionPublisher(database, services.publisher, services.queue_positions).running(),
         RetentionService(database, services.store, settings.retention).running(),
         StatisticsService(database).running(),
@@ -166,17 +167,17 @@ async def _background_services(
         yield
 
 
-def serve_background(settings: Settings) -> None:
-    """Runs the services in this process until SIGTERM or SIGINT."""
+def serve_background(settings: Settings, signer: Signer) -> None:
+    """Runs the services in this process until SIGTERM or SIGINT. `signer` signs the webhooks."""
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     # For systems whose kernel does not end a child with its parent.
     follow_lifeline(lambda: os._exit(1))
     report_errors("phoenix-background")
     with tracing("phoenix-background"):
-        asyncio.run(_run_until_signal(settings))
+        asyncio.run(_run_until_signal(settings, signer))
 
 
-async def _run_until_signal(settings: Settings) -> None:
+async def _run_until_signal(settings: Settings, signer: Signer) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -185,7 +186,7 @@ async def _run_until_signal(settings: Settings) -> None:
         subscriber = await stack.enter_async_context(PubSubSubscriber(services.redis))
         embedder = Embedder(settings.search)
         stack.callback(embedder.close)
-        await stack.enter_async_context(_background_services(services, subscriber, Meters(), embedder))
+        await stack.enter_async_context(_background_services(services, subscriber, Meters(), embedder, signer))
         get_logger(__name__).info("background services have started")
         await stopping.wait()
 

@@ -83,6 +83,7 @@ def run_background() -> None:
     """Run the background services apart from the API, for replicas with PHOENIX_API__BACKGROUND=false."""
     with no_garbage_collection():
         from phoenix.api.lifespan import serve_background
+        from phoenix.api.openai.callbacks import choose_signer
         from phoenix.cli.preflight import check_named, require_schema
 
     settings = read_settings()
@@ -90,7 +91,7 @@ def run_background() -> None:
         check_named(settings, serves_api=True, serves_media=False)
     require_schema(settings)
     with exit_on_error():
-        serve_background(settings)
+        serve_background(settings, choose_signer(settings))
 
 
 def run_workers(

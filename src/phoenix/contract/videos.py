@@ -29,6 +29,7 @@ from phoenix.contract.wire_types import (
     Seed,
     Steps,
     Text,
+    Timestamp,
     View,
     WebhookUrl,
 )
@@ -167,7 +168,7 @@ class VideoRequest(Request):
         default=None, description="Whether the video has sound; true only for models that make sound."
     )
     callback_url: Omittable[WebhookUrl] = Field(
-        default=None, description="A URL of yours that gets the webhook of the job when it ends."
+        default=None, description="A URL of yours that gets a webhook in OpenRouter's form when the video ends."
     )
     provider: Omittable[dict[str, Any]] = Field(
         default=None, description="Options for single providers of OpenRouter. None of them is here to read them."
@@ -214,7 +215,9 @@ class VideoExtensionRequest(Request):
     seconds: Omittable[_Seconds] = Field(
         default=None, description="Seconds that are added, as text or number; the model's default if left out."
     )
-    video: ExtendedVideo
+    video: ExtendedVideo = Field(
+        description="The completed video. In a form it may be the file itself, as it was downloaded."
+    )
 
 
 class VideoEditRequest(Request):
@@ -311,6 +314,28 @@ class VideoDeleted(View):
     id: str
     object: Literal["video.deleted"] = "video.deleted"
     deleted: Literal[True] = True
+
+
+class CallbackVideo(View):
+    """A video that has ended. `GET /v1/videos/{video_id}` has the rest."""
+
+    id: str = Field(examples=["video_01kag3e9zq4f7w5m8x2c6b0n1d"])
+    status: Literal["completed", "failed", "cancelled", "expired"]
+    unsigned_urls: list[str] = Field(description="Where the file is, which needs your key. Empty unless completed.")
+    error: str | None = None
+
+
+class VideoCallback(View):
+    """The webhook of a video that was asked for with a field that only OpenRouter has, in OpenRouter's form."""
+
+    type: Literal[
+        "video.generation.completed",
+        "video.generation.failed",
+        "video.generation.cancelled",
+        "video.generation.expired",
+    ]
+    created_at: Timestamp
+    data: CallbackVideo
 
 
 class VideoFault(View):

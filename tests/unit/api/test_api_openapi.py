@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from phoenix.api.app import create_app
 from phoenix.api.openapi.documents import Documents
 from phoenix.contract import WEBHOOK_EVENT_TYPES, DurableEvent, EphemeralEvent, WebhookPayload
+from phoenix.contract.videos import VideoCallback
 from phoenix.settings import load_settings
 
 PROBLEM = ("application/problem+json", {"$ref": "#/components/schemas/Problem"})
@@ -205,8 +206,8 @@ def test_an_accepted_job_says_where_and_when_to_look(document: dict[str, Any], n
 def test_every_webhook_is_described_with_its_headers_and_a_body_that_holds(document: dict[str, Any]) -> None:
     webhooks = document["webhooks"]
 
-    assert set(webhooks) == set(WEBHOOK_EVENT_TYPES)
-    for name, entry in webhooks.items():
+    for name in WEBHOOK_EVENT_TYPES:
+        entry = webhooks[name]
         (media,) = entry["post"]["requestBody"]["content"].values()
         payload = WebhookPayload.model_validate(media["examples"]["example"]["value"])
         required = {each["name"] for each in entry["post"]["parameters"] if each["required"]}
@@ -214,3 +215,18 @@ def test_every_webhook_is_described_with_its_headers_and_a_body_that_holds(docum
         assert (payload.type, payload.data.state) == (name, state)
         assert required == {"webhook-id", "webhook-timestamp", "webhook-signature"}
         assert media["schema"] == {"$ref": "#/components/schemas/WebhookPayload"}
+
+
+def test_every_callback_of_a_video_is_described_with_its_headers_and_a_body_that_holds(
+    document: dict[str, Any],
+) -> None:
+    callbacks = {name: entry for name, entry in document["webhooks"].items() if name not in WEBHOOK_EVENT_TYPES}
+
+    assert set(callbacks) == set(get_args(VideoCallback.model_fields["type"].annotation))
+    for name, entry in callbacks.items():
+        (media,) = entry["post"]["requestBody"]["content"].values()
+        payload = VideoCallback.model_validate(media["examples"]["example"]["value"])
+        required = {each["name"] for each in entry["post"]["parameters"] if each["required"]}
+        assert (payload.type, f"video.generation.{payload.data.status}") == (name, name)
+        assert {"X-OpenRouter-Signature", "X-OpenRouter-Idempotency-Key", "webhook-id"} <= required
+        assert media["schema"] == {"$ref": "#/components/schemas/VideoCallback"}

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -128,6 +128,22 @@ async def _read_bounded(response: httpcore.Response) -> None:
         size_bytes += len(chunk)
         if size_bytes > MAX_RESPONSE_BYTES:
             return
+
+
+@dataclass(frozen=True)
+class SignedWebhook:
+    """What is sent: a body, and the headers that sign it."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+Signer = Callable[[str, bytes, int, Sequence[str]], SignedWebhook]
+"""Signs a webhook. It gets the id of the delivery, the stored body, the Unix time in seconds, and the secrets."""
+
+
+def sign(message_id: str, body: bytes, sent_at_s: int, secrets: Sequence[str]) -> SignedWebhook:
+    return SignedWebhook(body, sign_headers(message_id, sent_at_s, body, secrets))
 
 
 def sign_headers(message_id: str, sent_at_s: int, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:

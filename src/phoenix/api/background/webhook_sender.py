@@ -11,7 +11,14 @@ from typing import Any
 import httpcore
 
 from phoenix.api.background.leader_loop import LeaderLease, leader_loop
-from phoenix.api.background.webhook_attempt import DeliveryOutcome, correlation_headers, post, retry_in_s, sign_headers
+from phoenix.api.background.webhook_attempt import (
+    DeliveryOutcome,
+    Signer,
+    correlation_headers,
+    post,
+    retry_in_s,
+    sign,
+)
 from phoenix.clock import utc_now
 from phoenix.db import Database
 from phoenix.errors import PhoenixError
@@ -43,10 +50,15 @@ class WebhookSender:
     """The background service `webhooks` of one API process."""
 
     def __init__(
-        self, database: Database, settings: WebhookSettings, on_try: Callable[[str], object] = lambda _: None
+        self,
+        database: Database,
+        settings: WebhookSettings,
+        on_try: Callable[[str], object] = lambda _: None,
+        signer: Signer = sign,
     ) -> None:
         """`on_try` gets the outcome of each try: one of `telemetry.meters.WEBHOOK_OUTCOMES`."""
         self._on_try = on_try
+        self._sign = signer
         self._database = database
         self._settings = settings
         self._policy = EgressPolicy.for_webhooks(settings)
@@ -129,11 +141,9 @@ class WebhookSender:
     async def _post(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> DeliveryOutcome:
         now = utc_now()
         secrets = (await get_secret(self._database, due.owner_id)).valid(now)
-        headers = {
-            **sign_headers(due.id, int(now.timestamp()), due.body, secrets),
-            **correlation_headers(due.request_id, due.traceparent),
-        }
-        return await post(pool, due.url, due.body, headers, policy=self._policy, timeout_s=self._settings.timeout_s)
+        signed = self._sign(due.id, due.body, int(now.timestamp()), secrets)
+        headers = {**signed.headers, **correlation_headers(due.request_id, due.traceparent)}
+        return await post(pool, due.url, signed.body, headers, policy=self._policy, timeout_s=self._settings.timeout_s)
 
     async def _record(self, due: DueDelivery, outcome: DeliveryOutcome) -> None:
         async with self._database.write() as uow:

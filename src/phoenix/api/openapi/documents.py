@@ -235,8 +235,9 @@ def make_exact(document: Json) -> Json:
     copy: dict[str, Any] = deepcopy(document)
     copy["openapi"] = EXACT_VERSION
     schemas = copy["components"]["schemas"]
-    schemas["JobEventMessage"] = _MESSAGE
-    schemas["StoryboardEventMessage"] = _STORYBOARD_MESSAGE
+    for event, message in (("JobEvent", _MESSAGE), ("StoryboardEvent", _STORYBOARD_MESSAGE)):
+        schemas[f"{event}Message"] = named = deepcopy(message)
+        named["properties"]["event"]["enum"] = sorted(schemas[event]["discriminator"]["mapping"])
     for name in ("SoundSource", "SoundtrackRequest"):
         schemas[name]["oneOf"] = _ONE_SOURCE
     for event in ("JobEvent", "StoryboardEvent"):

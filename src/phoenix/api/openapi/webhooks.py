@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from phoenix.api.openapi.postprocess import EXAMPLES, Json
 from phoenix.contract import WebhookPayload
+from phoenix.contract.videos import VideoCallback
 
-PAYLOADS = (WebhookPayload,)
+PAYLOADS = (WebhookPayload, VideoCallback)
 """Types that the document needs in addition to the types of the routes."""
 
 _SIGNED_HEADERS = {
@@ -36,15 +39,32 @@ _ERRORS: dict[str, Json] = {
 }
 
 
+_CALLBACK_HEADERS = {
+    "X-OpenRouter-Idempotency-Key": "Id and status of the video: the same at every try.",
+    "X-OpenRouter-Signature": "`t=SECONDS,v1=HEX`: the HMAC-SHA256 of `SECONDS,BODY` with your newest secret.",
+}
+_CALLBACKS = {
+    "video.generation.completed": "A video is completed",
+    "video.generation.failed": "A video has failed",
+    "video.generation.cancelled": "A video was canceled",
+    "video.generation.expired": "A video has waited too long",
+}
+
+
 def describe_webhooks() -> Json:
-    """One entry for each event that is sent as a webhook."""
-    return {name: {"post": _operation(name)} for name in _EVENTS}
+    """One entry for each event that is sent as a webhook, and for each in OpenRouter's form."""
+    described = {name: _operation(name, _EVENTS[name], WebhookPayload, _example(name)) for name in _EVENTS}
+    for name, summary in _CALLBACKS.items():
+        described[name] = operation = _operation(name, summary, VideoCallback, _example_of_callback(name))
+        operation["description"] = "Sent to the `callback_url` of a video, in OpenRouter's form."
+        operation["parameters"] += [_header(*each, is_required=True) for each in _CALLBACK_HEADERS.items()]
+    return {name: {"post": operation} for name, operation in described.items()}
 
 
-def _operation(name: str) -> Json:
+def _operation(name: str, summary: str, payload: type[BaseModel], example: Json) -> Json:
     return {
         "tags": ["webhooks"],
-        "summary": _EVENTS[name],
+        "summary": summary,
         "description": "Sent to the `webhook` of the job, by the Standard Webhooks specification.",
         "operationId": f"on_{name.replace('.', '_')}",
         "parameters": [
@@ -55,8 +75,8 @@ def _operation(name: str) -> Json:
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": {"$ref": "#/components/schemas/WebhookPayload"},
-                    "examples": {"example": {"value": _example(name)}},
+                    "schema": {"$ref": f"#/components/schemas/{payload.__name__}"},
+                    "examples": {"example": {"value": example}},
                 }
             },
         },
@@ -82,3 +102,14 @@ def _example(name: str) -> Any:
     if state != "succeeded":
         data |= {"output": None, "timings": None, "error": _ERRORS.get(state)}
     return {**succeeded, "type": name, "data": data}
+
+
+def _example_of_callback(name: str) -> Json:
+    completed: Json = EXAMPLES["VideoCallback"]
+    status = name.rpartition(".")[2]
+    data = {**completed["data"], "status": status}
+    if status != "completed":
+        data["unsigned_urls"] = []
+    if error := _ERRORS.get(status):
+        data["error"] = error["message"]
+    return {**completed, "type": name, "data": data}
