@@ -31,7 +31,7 @@ def sign_callback(
         return sign(message_id, body, sent_at_s, secrets)
     body = callback.model_dump_json().encode()
     signed = sign(message_id, body, sent_at_s, secrets)
-    # The form has room for one signature, so it is that of the newest secret.
+    # The form has room for one signature: the newest secret makes it.
     digest = hmac.new(secrets[0].encode(), b"%d,%s" % (sent_at_s, body), hashlib.sha256).hexdigest()
     own = {
         "X-OpenRouter-Idempotency-Key": f"{callback.data.id}-{callback.data.status}",
