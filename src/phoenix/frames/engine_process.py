@@ -43,7 +43,10 @@ def serve(link: socket.socket, renderer: BatchRenderer) -> None:
     while (message := _read(link)) is not None:
         answer = _guarded(lambda message=message: _answer(renderer, message))
         if answer:
-            link.sendall(answer)
+            try:
+                link.sendall(answer)
+            except ConnectionError:
+                return
 
 
 def _answer(renderer: BatchRenderer, message: EngineMessage) -> bytes:
