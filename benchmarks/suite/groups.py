@@ -17,10 +17,12 @@ class Group:
     measure: Callable[[Sequence[Row], int], Iterator[Measurement]]
     limit_s: float = 600
     """After this time the group is given up."""
+    is_long: bool = False
+    """Whether the group is measured only if it is named: its rows alone take longer than the whole table may."""
 
 
 def choose(groups: Sequence[Group], only: str) -> list[tuple[Group, tuple[Row, ...]]]:
-    """The rows that the words of `only` name; all without a word.
+    """The rows that the words of `only` name; without a word, all but those of long groups.
 
     A word is the name of a row or of a group, or the beginning of names of rows.
     """
@@ -29,7 +31,9 @@ def choose(groups: Sequence[Group], only: str) -> list[tuple[Group, tuple[Row, .
     beginnings = tuple(word for word in words if word not in exact)
 
     def is_chosen(group: Group, row: Row) -> bool:
-        return not words or row.name in exact or group.name in words or row.name.startswith(beginnings)
+        if not words:
+            return not group.is_long
+        return row.name in exact or group.name in words or row.name.startswith(beginnings)
 
     chosen = [(group, tuple(row for row in group.rows if is_chosen(group, row))) for group in groups]
     return [(group, rows) for group, rows in chosen if rows]

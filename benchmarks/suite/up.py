@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +121,15 @@ class OwnerStream:
             heard = self._heard.get(timeout=_START_WITHIN_S)
             if heard.job_id == job_id and heard.type in types:
                 return heard
+
+    def ends_of(self, job_ids: Collection[str]) -> Mapping[str, str]:
+        """How each of these jobs ended; the events of others are dropped."""
+        ends: dict[str, str] = {}
+        while len(ends) < len(job_ids):
+            heard = self._heard.get(timeout=_START_WITHIN_S)
+            if heard.job_id in job_ids and heard.type in ENDINGS:
+                ends[heard.job_id] = heard.type
+        return ends
 
     def _read(self) -> None:
         kind = ""

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from sqlalchemy import event
 
 from builders import (
     LEASE_S,
@@ -28,6 +29,7 @@ from phoenix.jobs.lifecycle import LeaseLost, TaskKind, TaskState
 from phoenix.jobs.post_commit import StopRequested, TasksReady
 from phoenix.jobs.retention import delete_job
 from phoenix.jobs.scheduling.dispatch import list_ready
+from phoenix.jobs.tables import TaskRow
 from phoenix.settings import LimitSettings
 
 
@@ -78,6 +80,22 @@ async def test_the_assembly_waits_for_the_last_clip(database: Database) -> None:
     await complete_next(database)
 
     assert await waiting(database, "media") == 0
+
+
+async def test_a_clip_of_a_long_reel_is_claimed_and_ended_without_its_other_tasks_in_full(database: Database) -> None:
+    first, *_ = (await get_job(database, await submit_reel(database, clips=[{"prompt": "a fox"}] * 12))).tasks
+    loaded = list[str]()
+
+    def note(task: TaskRow, *_: object) -> None:
+        loaded.append(task.id)
+
+    event.listen(TaskRow, "load", note)
+    event.listen(TaskRow, "refresh", note)
+    await complete_next(database)
+    event.remove(TaskRow, "load", note)
+    event.remove(TaskRow, "refresh", note)
+
+    assert set(loaded) == {first.id}
 
 
 async def test_two_clips_that_end_at_once_make_one_assembly_ready(database: Database) -> None:

@@ -1,7 +1,7 @@
 """The rows of the table, in groups that share their servers."""
 
 from suite.groups import Group
-from suite.rows import clips, edits, first_clip, media, queues, requests, schedules, starts, streams
+from suite.rows import clips, crowds, edits, first_clip, media, queues, requests, schedules, starts, streams
 
 GROUPS: tuple[Group, ...] = (
     requests.GROUP,
@@ -13,4 +13,5 @@ GROUPS: tuple[Group, ...] = (
     starts.GROUP,
     schedules.GROUP,
     media.GROUP,
+    crowds.GROUP,
 )

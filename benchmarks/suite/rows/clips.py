@@ -122,6 +122,7 @@ def running_fleet() -> Generator[Fleet]:
             "PHOENIX_REDIS__URL": f"{redis_url}/0",
             "PHOENIX_LOG__LEVEL": "WARNING",
             "PHOENIX_LIMITS__MAX_QUEUED_JOBS": "1000000",
+            "PHOENIX_LIMITS__QUEUED_JOBS_PER_KEY": "0",
             # Another process in the middle of a round would be charged with its start.
             "PHOENIX_WORKER__RECYCLE_AFTER_TASKS": "1000000",
             "PHOENIX_MEDIA__THREADS": "1",
@@ -144,37 +145,37 @@ def measure(rows: Sequence[Row], rounds: int) -> Iterator[Measurement]:
     with running_fleet() as fleet:
         one: list[float] = []
         with PROFILER.sampling(fleet.workers[0].pid, "clip-worker"):
-            one = [_reel_ms(fleet, fleet.worker_s, _CLIPS) for _ in range(rounds)]
+            one = [reel_ms(fleet, fleet.worker_s, _CLIPS) for _ in range(rounds)]
         if row := names.get("clip"):
             yield Measurement(row, [Round(cost_ms, _CLIP_MS) for cost_ms in one])
         if row := names.get("clip-reel"):
             yield Measurement(row, [_reel_round(fleet) for _ in range(rounds)])
         if row := names.get("clip-queued"):
-            few = [_reel_ms(fleet, fleet.worker_and_replica_s, _CLIPS) for _ in range(rounds)]
+            few = [reel_ms(fleet, fleet.worker_and_replica_s, _CLIPS) for _ in range(rounds)]
         if "clip-workers" in names:
             for _ in range(_MANY_WORKERS - 1):
                 fleet.start_worker()
-            many = [_reel_ms(fleet, fleet.worker_s, _CLIPS * _MANY_WORKERS) for _ in range(rounds)]
+            many = [reel_ms(fleet, fleet.worker_s, _CLIPS * _MANY_WORKERS) for _ in range(rounds)]
             yield Measurement(names["clip-workers"], [Round(*pair) for pair in zip(many, one, strict=True)])
         if row := names.get("clip-queued"):
             fleet.fill(_QUEUED)
-            many = [_window_ms(fleet) for _ in range(rounds + 1)][1:]
+            many = [window_ms(fleet) for _ in range(rounds + 1)][1:]
             yield Measurement(row, [Round(*pair) for pair in zip(many, few, strict=True)])
 
 
-def _reel_ms(fleet: Fleet, used_s: Callable[[], float], clips: int) -> float:
+def reel_ms(fleet: Fleet, used_s: Callable[[], float], clips: int) -> float:
     before_s = used_s()
     fleet.render(clips)
     return (used_s() - before_s) / clips * 1000
 
 
 def _reel_round(fleet: Fleet) -> Round:
-    long_ms = _reel_ms(fleet, fleet.all_s, _LONG)
-    short_ms = sum(_reel_ms(fleet, fleet.all_s, _SHORT) for _ in range(_SHORT_REELS)) / _SHORT_REELS
+    long_ms = reel_ms(fleet, fleet.all_s, _LONG)
+    short_ms = sum(reel_ms(fleet, fleet.all_s, _SHORT) for _ in range(_SHORT_REELS)) / _SHORT_REELS
     return Round(long_ms, short_ms)
 
 
-def _window_ms(fleet: Fleet) -> float:
+def window_ms(fleet: Fleet) -> float:
     """CPU for each of the next clips of the queue."""
     before, before_s = fleet.count_rendered(), fleet.worker_and_replica_s()
     end_s = time.monotonic() + _WITHIN_S

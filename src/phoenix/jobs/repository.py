@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from sqlalchemy import Row, Select, bindparam, exists, func, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -79,6 +79,30 @@ async def list_tasks(session: AsyncSession, job_id: str) -> Sequence[TaskRow]:
     """All tasks of a job, the clips first and in order."""
     statement = select(TaskRow).where(col(TaskRow.job_id) == job_id).order_by(col(TaskRow.position))
     return (await session.scalars(statement.execution_options(populate_existing=True))).all()
+
+
+class TaskSummary(NamedTuple):
+    """The fields of a task that other tasks of its job depend on."""
+
+    id: str
+    kind: TaskKind
+    position: int
+    state: TaskState
+    attempt: int
+    weight: float
+    prerequisites: Sequence[int]
+    progress: Mapping[str, Any] | None
+    artifact_id: str | None
+
+
+async def list_task_summaries(session: AsyncSession, job_id: str) -> Sequence[TaskSummary]:
+    """Like `list_tasks`, for a fraction of its price: what happens once for each clip of a long reel uses it.
+
+    Changes of the session must have been flushed.
+    """
+    columns = [getattr(TaskRow, name) for name in TaskSummary._fields]
+    statement = select(*columns).where(col(TaskRow.job_id) == job_id).order_by(col(TaskRow.position))
+    return [TaskSummary(*row) for row in await session.execute(statement)]
 
 
 async def get_artifact(session: AsyncSession, artifact_id: str, *, owner_id: str) -> ArtifactRow:

@@ -21,4 +21,6 @@ def test_the_run_of_the_page_has_every_row() -> None:
     assert NAME is not None
     run = load_run(REPOSITORY / "benchmarks" / "runs" / NAME)
 
-    assert [result.row for result in run.results] == [row.name for group in GROUPS for row in group.rows]
+    assert [result.row for result in run.results] == [
+        row.name for group in GROUPS if not group.is_long for row in group.rows
+    ]

@@ -22,7 +22,7 @@ from phoenix.errors import Stage
 from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.lifecycle import TaskKind, TaskState, can_claim, check_job_transition
 from phoenix.jobs.progress import recorded_progress
-from phoenix.jobs.repository import find_job_locked, list_tasks
+from phoenix.jobs.repository import TaskSummary, find_job_locked, list_task_summaries
 from phoenix.jobs.scheduling.durations import DurationPerWeight, clip_shape, read_duration_stats
 from phoenix.jobs.scheduling.pauses import read_pauses
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow
@@ -71,8 +71,7 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
     job = await find_job_locked(uow.session, job_id) if job_id else None
     if job is None or job.ending is not None:
         return None
-    tasks = await list_tasks(uow.session, job.id)
-    task = next(task for task in tasks if task.id == task_id)
+    task = await uow.session.get_one(TaskRow, task_id, populate_existing=True)
     is_stale = task.state is not TaskState.READY or task.dispatch_seq != dispatch_seq
     if is_stale or not can_claim(job.state, task.kind):
         return None
@@ -80,9 +79,12 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
         # The dispatcher had no time to take the message back. It sends another one after the pause.
         task.dispatched_at = None
         return None
+    # Read once: a long request takes milliseconds.
+    request = job.parse_request()
+    tasks = await list_task_summaries(uow.session, job.id)
     await _start_attempt(uow, task, worker_id=worker_id, lease_s=lease_s)
-    await _append_start_events(uow, job, task, worker_id)
-    duration, assembly_s = await _find_duration(uow, job, task)
+    await _append_start_events(uow, job, task, request, worker_id)
+    duration, assembly_s = await _find_duration(uow, task, request)
     clips = [other for other in tasks if other.kind is TaskKind.RENDER]
     # A lip-sync alone has progress without a clip.
     weighed = clips or [other for other in tasks if other.kind is TaskKind.LIPSYNC]
@@ -95,10 +97,10 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
         owner_id=job.owner_id,
         kind=task.kind,
         position=task.position,
-        request=job.parse_request(),
+        request=request,
         request_id=job.request_id,
         traceparent=job.traceparent,
-        clip_artifact_ids=_list_shown(job, clips),
+        clip_artifact_ids=_list_shown(request, clips),
         soundtrack_artifact_id=sound[0] if sound else None,
         narration_artifact_ids=tuple(
             other.artifact_id for other in tasks if other.kind is TaskKind.NARRATE and other.artifact_id
@@ -114,21 +116,21 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
     )
 
 
-def _list_shown(job: JobRow, clips: Sequence[TaskRow]) -> tuple[str, ...]:
+def _list_shown(request: ResolvedRequest, clips: Sequence[TaskSummary]) -> tuple[str, ...]:
     """The artifacts of the takes that the reel shows, in order, as far as they are done."""
-    request = job.parse_request()
     count = len(request.clips) if isinstance(request, ResolvedReel) else 0
     return tuple(clip.artifact_id for clip in clips[:count] if clip.artifact_id)
 
 
-def _find_previous(task: TaskRow, clips: Sequence[TaskRow]) -> str | None:
+def _find_previous(task: TaskRow, clips: Sequence[TaskSummary]) -> str | None:
     if task.kind is not TaskKind.RENDER or not task.prerequisites:
         return None
     return clips[task.prerequisites[0]].artifact_id
 
 
-async def _find_duration(uow: UnitOfWork, job: JobRow, task: TaskRow) -> tuple[DurationPerWeight | None, float | None]:
-    request = job.parse_request()
+async def _find_duration(
+    uow: UnitOfWork, task: TaskRow, request: ResolvedRequest
+) -> tuple[DurationPerWeight | None, float | None]:
     if task.kind is not TaskKind.RENDER or not isinstance(request, ResolvedReel):
         return None, None
     durations = await read_duration_stats(uow.session)
@@ -152,7 +154,9 @@ async def _start_attempt(uow: UnitOfWork, task: TaskRow, *, worker_id: str, leas
     )
 
 
-async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, worker_id: str) -> None:
+async def _append_start_events(
+    uow: UnitOfWork, job: JobRow, task: TaskRow, request: ResolvedRequest, worker_id: str
+) -> None:
     if not task.kind.decides_job:
         return
     if job.state is JobState.QUEUED:
@@ -162,7 +166,6 @@ async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, work
         job.run_deadline_at = job.started_at + timedelta(seconds=job.run_timeout_s)
         await append_event(uow, job, JobStarted)
     if task.kind is TaskKind.RENDER:
-        request = job.parse_request()
         assert isinstance(request, ResolvedReel)
         event = partial(
             ClipStarted,

@@ -23,7 +23,7 @@ from phoenix.jobs.execution.retries import RetryRule, discard_task, make_error, 
 from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, parse_stage
 from phoenix.jobs.post_commit import FilesOrphaned, TasksReady
 from phoenix.jobs.progress import job_progress
-from phoenix.jobs.repository import find_job_locked, list_tasks
+from phoenix.jobs.repository import TaskSummary, find_job_locked, list_task_summaries, list_tasks
 from phoenix.jobs.reuse import reroll
 from phoenix.jobs.scheduling.durations import assembly_shape, clip_shape, record_duration
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, JobRow, TaskRow
@@ -175,7 +175,7 @@ async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput, record: 
     record_attempt_duration(uow, job, task, output, ended_at=await uow.now())
     if task.kind is TaskKind.RENDER:
         await uow.session.flush()
-        tasks = await list_tasks(uow.session, job.id)
+        tasks = await list_task_summaries(uow.session, job.id)
         await _record_reusable(uow, artifact, task, tasks)
         event = partial(
             ClipSucceeded,
@@ -222,7 +222,7 @@ _INSERT_REUSABLE = text(
 )
 
 
-async def _record_reusable(uow: UnitOfWork, artifact: ArtifactRow, task: TaskRow, tasks: Sequence[TaskRow]) -> None:
+async def _record_reusable(uow: UnitOfWork, artifact: ArtifactRow, task: TaskRow, tasks: Sequence[TaskSummary]) -> None:
     """Records a rendered clip for later jobs: see `jobs.reuse`. The artifact must have been flushed."""
     if task.content_key is None:
         return
