@@ -2,6 +2,8 @@
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from fixtures.repository import REPOSITORY, list_files
@@ -44,19 +46,60 @@ PATIENT_S = 50
 HTTP_CALLS = {f"httpx.{name}" for name in ("AsyncClient", "Client", "get", "head", "post", "put", "stream")}
 
 
-def calls(*patterns: str) -> Iterator[tuple[str, ast.Call]]:
-    """Every call, with the place where it stands."""
+@dataclass(frozen=True)
+class Call:
+    """A call of something by its name."""
+
+    place: str
+    function: str
+    """With its dots. Empty where what is called is computed."""
+    keywords: frozenset[str | None]
+    first: object
+    last: object
+    """Arguments that are constants; otherwise None."""
+
+
+def calls(*patterns: str) -> Iterator[Call]:
+    """Every call in the files, with the place where it stands."""
     for path in list_files(*patterns):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call):
-                yield f"{path.relative_to(REPOSITORY)}:{node.lineno}", node
+        yield from calls_in(path)
+
+
+# The tests of this file ask for the same files six times.
+@cache
+def calls_in(path: Path) -> tuple[Call, ...]:
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    place = path.relative_to(REPOSITORY)
+    return tuple(
+        Call(
+            f"{place}:{node.lineno}",
+            dotted_name(node.func),
+            frozenset(each.arg for each in node.keywords),
+            constant(node.args[0]) if node.args else None,
+            constant(node.args[-1]) if node.args else None,
+        )
+        for node in nodes
+    )
+
+
+def dotted_name(node: ast.expr) -> str:
+    """`a.b.c`; empty for an expression of another kind. `ast.unparse` would take most of the time of these tests."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (name := dotted_name(node.value)):
+        return f"{name}.{node.attr}"
+    return ""
+
+
+def constant(node: ast.expr) -> object:
+    return node.value if isinstance(node, ast.Constant) else None
 
 
 def test_processes_are_started_by_the_module_that_ends_them_with_pytest() -> None:
     starts = [
-        place
-        for place, call in calls("tests/*.py", "benchmarks/*.py")
-        if ast.unparse(call.func) in STARTERS and not place.startswith(MAY_START)
+        call.place
+        for call in calls("tests/*.py", "benchmarks/*.py")
+        if call.function in STARTERS and not call.place.startswith(MAY_START)
     ]
 
     assert starts == []
@@ -69,10 +112,10 @@ def test_no_process_is_forked_by_python() -> None:
     thread.
     """
     forks = [
-        place
-        for place, call in calls("src/*.py", "tests/*.py", "benchmarks/*.py")
-        if ast.unparse(call.func) in ("os.fork", "pty.fork") or any(each.arg == "preexec_fn" for each in call.keywords)
-        if not place.startswith((MAY_START[1], "src/phoenix/child_processes/fork_server.py"))
+        call.place
+        for call in calls("src/*.py", "tests/*.py", "benchmarks/*.py")
+        if call.function in ("os.fork", "pty.fork") or "preexec_fn" in call.keywords
+        if not call.place.startswith((MAY_START[1], "src/phoenix/child_processes/fork_server.py"))
     ]
 
     assert forks == []
@@ -100,17 +143,14 @@ def is_private(node: ast.Attribute) -> bool:
 def test_a_long_sleep_says_why() -> None:
     """In a comment on its line or on the line above. A signal that can be waited for is better."""
     sleeps = [
-        (place, call)
-        for place, call in calls("tests/*.py", "benchmarks/*.py")
-        if ast.unparse(call.func) in ("asyncio.sleep", "time.sleep") and is_long(call.args[0])
+        call.place
+        for call in calls("tests/*.py", "benchmarks/*.py")
+        if call.function in ("asyncio.sleep", "time.sleep")
+        if isinstance(call.first, int | float) and call.first >= LONG_S
     ]
 
     assert sleeps
-    assert [place for place, _ in sleeps if not is_explained(place)] == []
-
-
-def is_long(seconds: ast.expr) -> bool:
-    return isinstance(seconds, ast.Constant) and isinstance(seconds.value, int | float) and seconds.value >= LONG_S
+    assert [place for place in sleeps if not is_explained(place)] == []
 
 
 def is_explained(place: str) -> bool:
@@ -121,13 +161,12 @@ def is_explained(place: str) -> bool:
 
 def test_a_wait_for_what_must_come_is_long() -> None:
     impatient = [
-        place
-        for place, call in calls("tests/*.py")
-        if ast.unparse(call.func) in ("asyncio.timeout", "asyncio.wait_for")
-        and isinstance(limit := call.args[-1], ast.Constant)
-        and isinstance(limit.value, int | float)
+        call.place
+        for call in calls("tests/*.py")
+        if call.function in ("asyncio.timeout", "asyncio.wait_for")
+        and isinstance(call.last, int | float)
         # Whoever waits for next to nothing shows that nothing comes.
-        and LONG_S <= limit.value < PATIENT_S
+        and LONG_S <= call.last < PATIENT_S
     ]
 
     assert impatient == []
@@ -136,11 +175,9 @@ def test_a_wait_for_what_must_come_is_long() -> None:
 def test_a_request_over_the_network_says_how_long_it_waits() -> None:
     """By default httpx gives up after five seconds."""
     silent = [
-        place
-        for place, call in calls("tests/*.py")
-        if ast.unparse(call.func) in HTTP_CALLS
-        and "timeout" not in {each.arg for each in call.keywords}
-        and not any(each.arg == "transport" for each in call.keywords)
+        call.place
+        for call in calls("tests/*.py")
+        if call.function in HTTP_CALLS and call.keywords.isdisjoint({"timeout", "transport"})
     ]
 
     assert silent == []
