@@ -47,6 +47,25 @@ def test_the_counts_up_to_powers_of_two_are_exact(drawn: list[float]) -> None:
     assert counts == [sum(value <= 2.0**power for value in drawn) for power in powers]
 
 
+@given(values, values)
+def test_stored_percentiles_are_those_of_the_values_also_after_more_values(
+    drawn: list[float], more: list[float]
+) -> None:
+    stored = Sketch.from_document(Sketch.of(*drawn).as_document())
+    before = stored.percentiles()
+    stored.merge(Sketch.of(*more))
+
+    assert before == Sketch.of(*drawn).percentiles()
+    assert stored.percentiles() == Sketch.of(*drawn, *more).percentiles()
+
+
+def test_a_sketch_of_the_previous_version_has_percentiles() -> None:
+    document = Sketch.of(1.0, 2.0).as_document()
+    del document["p"]
+
+    assert Sketch.from_document(document).percentiles() == Sketch.of(1.0, 2.0).percentiles()
+
+
 def test_an_empty_sketch_has_no_percentile_and_no_mean() -> None:
     assert (Sketch().quantiles(0.5), Sketch().mean, list(Sketch().counts_up_to([0, 1]))) == ((), None, [0, 0])
 
