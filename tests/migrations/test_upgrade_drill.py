@@ -1,7 +1,6 @@
 """The drill of an upgrade and of going back: a later version migrates, and this version works before and after that."""
 
 import asyncio
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,48 +10,18 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 
 from builders import complete_next, event_types, get_job, submit_reel
+from fixtures.later_version import later_migrations
 from phoenix.contract import JobState
 from phoenix.db.engine import open_engine
-from phoenix.db.migrate import alembic_config, upgrade
-from phoenix.db.migration_scripts import read_revisions, scripts_folder
+from phoenix.db.migrate import upgrade
 from phoenix.db.schema import SchemaAge, read_schema
 from phoenix.db.unit_of_work import Database
 from phoenix.settings import DatabaseSettings
 
-# What the rules of tests/migrations/test_migrations_are_additive.py let a later version do.
-LATER = '''
-"""Of a later version."""
-
-import sqlalchemy as sa
-from alembic import op
-
-revision = "of_tomorrow"
-down_revision = "{newest}"
-branch_labels = None
-depends_on = None
-
-
-def upgrade() -> None:
-    op.create_table("stages", sa.Column("id", sa.Text(), primary_key=True))
-    op.add_column("jobs", sa.Column("mood", sa.Text(), nullable=True))
-    op.add_column("tasks", sa.Column("hue", sa.Integer(), nullable=False, server_default="7"))
-
-
-def downgrade() -> None:
-    op.drop_column("tasks", "hue")
-    op.drop_column("jobs", "mood")
-    op.drop_table("stages")
-'''
-
 
 @pytest.fixture
 def later_version(any_database_url: URL, tmp_path: Path) -> Config:
-    """The migrations of a later version, for the database of the test."""
-    folder = Path(shutil.copytree(scripts_folder(), tmp_path / "migrations"))
-    (folder / "versions" / "later.py").write_text(LATER.format(newest=read_revisions().newest))
-    config = alembic_config(any_database_url)
-    config.set_main_option("script_location", str(folder))
-    return config
+    return later_migrations(any_database_url, tmp_path)
 
 
 async def test_jobs_outlive_an_upgrade_and_the_way_back(any_database_url: URL, later_version: Config) -> None:
