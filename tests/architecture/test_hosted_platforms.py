@@ -21,7 +21,7 @@ RAILWAY = {path.stem: json.loads(path.read_text()) for path in list_files("deplo
 PROCFILE = dict(line.split(": ", 1) for line in (REPOSITORY / "Procfile").read_text().splitlines())
 KNOWN = set(re.findall(r"^# (PHOENIX_\w+)=", (REPOSITORY / "deploy" / "env.example").read_text(), re.MULTILINE))
 STOPPED_AFTER_S = 10
-SECRETS = ("DATABASE_URL", "REDIS_URL", "PHOENIX_STORAGE__S3_ACCESS_KEY_ID", "PHOENIX_STORAGE__S3_SECRET_ACCESS_KEY")
+SECRETS = ("DATABASE_URL", "REDIS_URL")
 
 
 def container_of(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -75,6 +75,18 @@ def test_every_image_is_a_target_of_the_dockerfile_and_of_this_release(name: str
 
     assert image in targets
     assert tag == RELEASE
+
+
+def test_on_cloud_run_every_process_has_the_same_bucket_and_needs_no_key_for_it() -> None:
+    storage = {
+        name: {key: value for key, value in environment_of(name).items() if key.startswith("PHOENIX_STORAGE__")}
+        for name in CLOUD_RUN
+        # It changes the database alone.
+        if name != "migrate"
+    }
+
+    assert set(storage) == {"service", "background", "media", "gpu"}
+    assert list(storage.values()) == [{"PHOENIX_STORAGE__URL": f"gs://{FILL_IN}/phoenix"}] * len(storage)
 
 
 def test_on_cloud_run_the_api_may_scale_to_zero_since_a_pool_has_the_background_services() -> None:
