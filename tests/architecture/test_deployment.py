@@ -185,10 +185,13 @@ def test_a_service_may_use_and_do_only_so_much(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
 
 
-def test_only_postgres_keeps_capabilities_to_become_another_user() -> None:
+def test_only_postgres_becomes_another_user_and_only_the_backup_reads_files_of_others() -> None:
     kept = {name: service["cap_add"] for name, service in CONFINED.items() if "cap_add" in service}
 
-    assert kept == {"compose.yaml:postgres": ["CHOWN", "DAC_READ_SEARCH", "FOWNER", "SETGID", "SETUID"]}
+    assert kept == {
+        "compose.yaml:postgres": ["CHOWN", "DAC_READ_SEARCH", "FOWNER", "SETGID", "SETUID"],
+        "compose.yaml:backup": ["DAC_READ_SEARCH"],
+    }
 
 
 def test_every_image_of_others_is_named_by_its_digest() -> None:
