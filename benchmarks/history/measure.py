@@ -121,12 +121,12 @@ def row(key: StatsKey, figures: Figures) -> StatsRow:
     return StatsRow(**vars(key), data=figures.as_document())
 
 
-async def fill(database: Database, jobs: int) -> None:
+async def fill(database: Database, jobs: int, *, owner_id: str = "key") -> None:
     reel = make_reel("a fox")
     for start in range(0, jobs, BATCH):
         async with database.write() as uow:
             made = [
-                await new_job(uow, reel, JobOptions(), owner_id="key", limits=LimitSettings())
+                await new_job(uow, reel, JobOptions(), owner_id=owner_id, limits=LimitSettings())
                 for _ in range(start, min(start + BATCH, jobs))
             ]
             await insert_rows(uow.session, made)

@@ -65,6 +65,10 @@ class Up:
         assert ended.type == "job.succeeded", self.ask("GET", f"/v1/jobs/{job_id}")["error"]
         return ended
 
+    def count_workers(self) -> int:
+        """The workers that have reported, and are done with their start."""
+        return sum(worker["state"] != "starting" for worker in self.ask("GET", "/v1/workers")["data"])
+
     def post(self, body: object) -> str:
         """The id of the new job."""
         return self.ask("POST", "/v1/reels", body)["id"]
@@ -88,7 +92,7 @@ def running_up(**environment: str) -> Generator[Up]:
             line = process.stdout.readline().strip()
             assert line.startswith(READY_LINE), Path(log.name).read_text()[-500:]
             up = Up(psutil.Process(process.pid), int(line.rpartition(":")[2]), time.monotonic() - began_s)
-            wait_until(lambda: len(up.ask("GET", "/v1/workers")["data"]) >= _WORKERS, _START_WITHIN_S)
+            wait_until(lambda: up.count_workers() >= _WORKERS, _START_WITHIN_S)
             yield up
         finally:
             process.terminate()

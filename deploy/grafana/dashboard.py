@@ -95,7 +95,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "bytes",
         ),
         Panel("Memory of workers", {"{{worker}}": "max by (worker) (phoenix_worker_resident_bytes)"}, "bytes"),
-        Panel("Live workers", {"{{queue}}": "max by (queue) (phoenix_workers)"}),
+        Panel("Workers by state", {"{{queue}} {{state}}": "max by (queue, state) (phoenix_worker_states) > 0"}),
         Panel(
             "Loads and evictions of models, per hour",
             {

@@ -433,6 +433,8 @@ def _create_fleet_tables() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("drained_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("unload", sa.JSON(), nullable=False),
+        sa.Column("phase", sa.String(), nullable=False),
+        sa.Column("fault", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("workers_pkey")),
     )
     with op.batch_alter_table("workers", schema=None) as batch_op:

@@ -84,6 +84,10 @@ CASES = {
         [flat("phoenix_unserved_tasks", 1, queue="gpu", model="wan")],
         [flat("phoenix_unserved_tasks", 0, queue="gpu", model="wan")],
     ),
+    "PhoenixWorkerIsUnfit": Case(
+        [flat("phoenix_worker_states", 1, queue="gpu", state="unfit")],
+        [flat("phoenix_worker_states", 1, queue="gpu", state="idle")],
+    ),
     "PhoenixQueueIsSlow": Case(
         [flat("phoenix_queue_oldest_wait_seconds", 901, queue="gpu")],
         [flat("phoenix_queue_oldest_wait_seconds", 899, queue="gpu")],

@@ -177,8 +177,10 @@ class Cluster:
     def add_api(self, **environment: str) -> Member:
         return self._add(self.apis, ["api", "--port", str(free_port())], "api", environment)
 
-    def add_worker(self, queue: str = "gpu", **environment: str) -> Member:
-        return self._add(self.workers, ["worker", "--queue", queue, "--device", "cpu"], "worker", environment)
+    def add_worker(self, queue: str = "gpu", *, processes: int = 1, **environment: str) -> Member:
+        """A supervisor with so many processes, each with slots of its own."""
+        arguments = ["worker", "--queue", queue, *["--device", "cpu"] * processes]
+        return self._add(self.workers, arguments, "worker", environment)
 
     def add_fleet(self) -> None:
         """Two replicas that ask for keys, two workers for clips and one for media, ready to work, and two owners."""
@@ -220,7 +222,12 @@ class Cluster:
         """Until each replica answers, and so many workers (all, if left out) have reported."""
         for number in range(len(self.apis)):
             wait_until(lambda number=number: self.answers(number), START_WITHIN_S)
-        wait_until(lambda: len(self.get("/v1/workers")["data"]) >= (slots or len(self.workers)), START_WITHIN_S)
+        wait_until(lambda: self.count_ready() >= (slots or len(self.workers)), START_WITHIN_S)
+
+    def count_ready(self) -> int:
+        """The workers that have reported that they may claim."""
+        workers: Any = self.get("/v1/workers")["data"]
+        return sum(worker["state"] not in ("starting", "unfit") for worker in workers)
 
     def answers(self, number: int) -> bool:
         with suppress(httpx.HTTPError):

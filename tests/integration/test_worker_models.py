@@ -12,7 +12,7 @@ from diffusers import WanTransformer3DModel
 from fixtures.workplace import TIMEOUT_S, OpenHarness, WorkerHarness, a_reel, a_wan_reel
 from phoenix.contract import Clip, JobState, ResolvedReel
 from phoenix.jobs.scheduling.worker_orders import unload_model
-from phoenix.jobs.scheduling.workers import list_live
+from phoenix.jobs.scheduling.workers import list_live, view_workers
 from phoenix.jobs.tables import WorkerRow
 from phoenix.jobs.views import view_job
 from phoenix.settings import EngineSettings
@@ -80,7 +80,9 @@ async def test_a_model_that_breaks_the_device_in_its_warm_up_ends_the_process(
     harness = await open_harness(engine=EngineSettings(catalog_file=tiny_wan_catalog, warm_models=("tiny-wan",)))
     async with harness.worker("gpu") as shutdown, asyncio.timeout(TIMEOUT_S):
         await shutdown.draining.wait()
-    assert shutdown.exit is ExitStatus.UNFIT
+    async with harness.services.database.read() as session:
+        (worker,) = await view_workers(session)
+    assert (shutdown.exit, worker.state, worker.fault) == (ExitStatus.UNFIT, "unfit", shutdown.fault)
 
 
 async def test_a_clip_waits_for_a_worker_that_has_its_model(

@@ -80,7 +80,7 @@ class Fleet:
         return psutil.Process(process.pid)
 
     def _reported(self) -> int:
-        return len(self.up.ask("GET", "/v1/workers")["data"])
+        return self.up.count_workers()
 
     def count_rendered(self) -> int:
         async def count() -> int:

@@ -201,14 +201,15 @@ def _queued_cells(job: QueuedJob) -> dict[str, str]:
 
 
 def workers_table(workers: Sequence[Worker], *, width: int) -> Table:
-    """One line per worker, with its models in memory at the end. On a narrow terminal without the host."""
+    """One line per worker, with its fault or its models in memory at the end. On a narrow terminal without the host."""
     rows = [_worker_cells(worker) for worker in workers]
     names = ("worker", "state", "runs", "slots", "queues", "device", "host")
     names = fitting(names, rows, optional=("device", "queues", "host"), reserved=_PROMPT_WIDTH, width=width)
-    table = with_prompts(names, "models in memory")
+    table = with_prompts(names, "models in memory, or what is wrong")
     for worker, row in zip(workers, rows, strict=True):
         loaded = [f"{model} (unloading)" if model in worker.unloading else model for model in worker.models]
-        table.add_row(*(row[name] for name in names), ", ".join(loaded) or "-")
+        last = printable(worker.fault, 200) if worker.fault else ", ".join(loaded) or "-"
+        table.add_row(*(row[name] for name in names), last, style="red" if worker.state == "unfit" else None)
     return table
 
 

@@ -66,6 +66,7 @@ from phoenix.contract.fleet import (
     QueueView,
     Worker,
     WorkerList,
+    WorkerState,
 )
 from phoenix.contract.jobs import (
     PROMPT_CUT,
@@ -390,5 +391,6 @@ __all__ = [
     "WebhookSecret",
     "Worker",
     "WorkerList",
+    "WorkerState",
     "media_of",
 ]

@@ -68,16 +68,25 @@ class QueueView(View):
     queues: list[QueueDepth]
 
 
+WorkerState = Literal["starting", "idle", "busy", "draining", "drained", "unfit"]
+
+
 class Worker(View):
-    """A live worker process."""
+    """A live worker process, or an unfit worker that ended a moment ago."""
 
     id: str
     host: str | None = Field(default=None, description="Null without the scope `operator` or `admin`.")
     pid: int | None = Field(default=None, description="Null without the scope `operator` or `admin`.")
     device: str
-    state: Literal["idle", "busy", "draining", "drained"] = Field(
+    state: WorkerState = Field(
         default="idle",
-        description="`draining`: it finishes what it runs, and claims nothing. `drained`: nothing is left.",
+        description="`starting`: it tests ffmpeg and its device, and warms models up. `draining`: it finishes what it "
+        "runs, and claims nothing. `drained`: nothing is left. `unfit`: it cannot work, see `fault`.",
+    )
+    fault: str | None = Field(
+        default=None,
+        description="Why an `unfit` worker cannot work: it cannot start, its device broke, or its disk is full. Null "
+        "without the scope `operator` or `admin`.",
     )
     queues: list[QueueName]
     slots: int = Field(

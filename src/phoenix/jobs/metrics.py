@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
+from typing import get_args
 
 from sqlalchemy import ColumnElement, Text, delete, func, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract import JobState, QueueDepth
+from phoenix.contract import JobState, QueueDepth, WorkerState
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode
 from phoenix.jobs.history.figures import ALL_TIME_S, EPOCH, StatsKey
@@ -17,7 +18,7 @@ from phoenix.jobs.history.tables import StatsRow
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.repository import IS_UNFINISHED
 from phoenix.jobs.scheduling.pauses import read_pauses
-from phoenix.jobs.scheduling.workers import QUEUES, list_live, view_queue, workers_of_queue
+from phoenix.jobs.scheduling.workers import QUEUES, list_live, view_queue, view_workers, workers_of_queue
 from phoenix.jobs.tables import AttemptRow, JobCounterRow, JobRow, TaskRow, WorkerRow
 from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow
 
@@ -124,7 +125,9 @@ class FleetGauges:
     Each queue has an entry for `NO_MODEL`.
     """
     workers: Mapping[str, int]
-    """Live workers by queue. A worker that serves two queues counts twice."""
+    """Live workers by queue. A worker that serves two queues counts twice, also in the next."""
+    worker_states: Mapping[tuple[str, str], int]
+    """Workers by queue and state, 0 for a state without any."""
     memory: tuple[WorkerDeviceMemory, ...]
     """Device memory of the live workers whose device has its own memory and has been used."""
     host_memory: tuple[WorkerHostMemory, ...]
@@ -146,6 +149,7 @@ async def read_gauges(session: AsyncSession) -> FleetGauges:
         queues=tuple(depths),
         unserved=await _count_unserved(session, live),
         workers={depth.name: sum(depth.name in worker.slots for worker in live) for depth in depths},
+        worker_states=await _count_worker_states(session),
         memory=tuple(_list_memory(live)),
         host_memory=tuple(_list_host_memory(live)),
         processes=tuple(
@@ -210,6 +214,14 @@ async def _count_unserved(session: AsyncSession, live: Sequence[WorkerRow]) -> M
             key = (queue, model or NO_MODEL)
             unserved[key] = unserved.get(key, 0) + count
     return unserved
+
+
+async def _count_worker_states(session: AsyncSession) -> Mapping[tuple[str, str], int]:
+    counts = {(str(queue), state): 0 for queue in QUEUES for state in get_args(WorkerState)}
+    for worker in await view_workers(session):
+        for queue in worker.queues:
+            counts[queue, worker.state] += 1
+    return counts
 
 
 def _list_memory(live: Sequence[WorkerRow]) -> Iterator[WorkerDeviceMemory]:

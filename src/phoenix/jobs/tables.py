@@ -330,8 +330,7 @@ class WorkerRow(SQLModel, table=True):
     host_memory_used_bytes: int | None = Field(default=None, sa_type=BigInteger)
     host_memory_budget_bytes: int | None = Field(default=None, sa_type=BigInteger)
     resident_bytes: int | None = Field(default=None, sa_type=BigInteger)
-    model_loads: int = 0
-    """Models that the process has loaded since its start. The next two count from then too."""
+    model_loads: int = 0  # Since the start of the process, like the next two.
     model_evictions: int = 0
     memory_fallbacks: int = 0
     started_at: datetime = Field(sa_type=UtcDateTime)
@@ -339,10 +338,12 @@ class WorkerRow(SQLModel, table=True):
     """The database's clock at the last heartbeat."""
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     """The end of the leases that the worker has extended at its last heartbeat."""
-    drained_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """Since when the worker must claim nothing; null if it may."""
+    drained_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # Since then it must claim nothing.
     unload: list[str] = Field(default_factory=list, sa_type=JSON)
     """Ids of the models that the worker must drop from its memory. It reports what it has, and so the list shrinks."""
+    phase: str = "ready"
+    """A `WorkerPhase`."""
+    fault: str | None = None
 
 
 class PauseRow(SQLModel, table=True):

@@ -12,21 +12,23 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from phoenix.async_tasks import in_background
 from phoenix.catalog.catalog import Catalog, CatalogError
 from phoenix.child_processes import follow_lifeline
 from phoenix.contract import QueueName
+from phoenix.db import Database
 from phoenix.engine.device import NoSuchDevice, device_memory, keep_compiled_code, may_have_accelerator, pick_device
 from phoenix.engine.host_memory import keep_freed_memory
 from phoenix.engine.registry import EngineRegistry
-from phoenix.errors import Unavailable
+from phoenix.errors import TaskFailed, Unavailable
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.ids import new_worker_id
-from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remove
+from phoenix.jobs.scheduling.workers import WorkerPhase, WorkerReport, record_heartbeat, remove
 from phoenix.media.credentials.signing import CertificateUnusable, SigningCertificate, check_signing, load_certificate
 from phoenix.media.encoders import EncoderUnusable, choose_encoder
 from phoenix.media.ffmpeg import FfmpegMissing
@@ -50,6 +52,12 @@ from phoenix.worker.warmup import warm_up_models
 _logger = get_logger(__name__)
 
 NAMES = ("gpu", "remote", "media", "all")
+
+SILENT_START_S = 300.0
+"""For how long a worker may be silent while it starts. From its first heartbeat on, its lease counts."""
+
+UNFIT_SHOWN_S = 60.0
+"""For how long operators see a worker that has ended unfit: longer than its supervisor waits before the next start."""
 
 UNUSABLE = (CatalogError, CertificateUnusable, EncoderUnusable, FfmpegMissing, FfmpegUnusable, NoSuchDevice)
 """Errors that every start with the same settings would raise."""
@@ -141,20 +149,51 @@ async def serve(settings: Settings, plan: WorkerPlan, shutdown: ShutdownState) -
 
     The worker also starts while Redis or the database is unavailable. Raises the errors of `UNUSABLE`.
     """
-    worker_id = plan.worker_id or new_worker_id()
+    plan = replace(plan, worker_id=plan.worker_id or new_worker_id())
+    with log_context(worker_id=plan.worker_id):
+        async with open_services(settings, kept_connections=1) as services:
+            await _report(services.database, _describe_outside(plan, WorkerPhase.STARTING), lasts_s=SILENT_START_S)
+            try:
+                device, certificate = await _check_machine(settings, plan)
+                most_tasks = sum(plan.slots(queue, settings) + plan.overlap(queue, settings) for queue in plan.queues)
+                context = open_worker_context(
+                    services, device=device, worker_id=plan.worker_id, most_tasks=most_tasks, certificate=certificate
+                )
+                return await _Worker(services, context, shutdown, replace(plan, device=device)).serve()
+            except (*UNUSABLE, TaskFailed) as error:
+                unfit = _describe_outside(plan, WorkerPhase.UNFIT, error.detail)
+                await _report(services.database, unfit, lasts_s=UNFIT_SHOWN_S)
+                raise
+
+
+async def _check_machine(settings: Settings, plan: WorkerPlan) -> tuple[str, SigningCertificate | None]:
+    """The device, and what signs the results. Raises the errors of `UNUSABLE`, and `TaskFailed` for a full disk."""
     device = pick_device(plan.device) if "gpu" in plan.queues else "cpu"
     tools, choice = await asyncio.to_thread(choose_encoder, settings.media, device=device)
     _logger.info("encoder chosen", encoder=choice.encoder, reason=choice.reason)
     await asyncio.to_thread(run_shared_self_test, tools, plan.shared_dir)
-    certificate = await asyncio.to_thread(_open_certificate, settings) if "media" in plan.queues else None
-    most_tasks = sum(plan.slots(queue, settings) + plan.overlap(queue, settings) for queue in plan.queues)
-    with log_context(worker_id=worker_id):
-        async with open_services(settings, kept_connections=1) as services:
-            context = open_worker_context(
-                services, device=device, worker_id=worker_id, most_tasks=most_tasks, certificate=certificate
-            )
-            worker = _Worker(services, context, shutdown, WorkerPlan(plan.queues, device, worker_id))
-            return await worker.serve()
+    return device, await asyncio.to_thread(_open_certificate, settings) if "media" in plan.queues else None
+
+
+def _describe_outside(plan: WorkerPlan, phase: WorkerPhase, fault: str | None = None) -> WorkerReport:
+    """Describes a process that has no slots yet, or none any more."""
+    slots = dict.fromkeys(plan.queues, 0)
+    return WorkerReport(plan.worker_id, socket.gethostname(), os.getpid(), plan.device, slots, phase=phase, fault=fault)
+
+
+async def _report_start(database: Database, plan: WorkerPlan) -> None:
+    """Reports for ever that the process starts: to warm models up may take longer than it may be silent."""
+    while True:
+        await asyncio.sleep(SILENT_START_S / 3)
+        await _report(database, _describe_outside(plan, WorkerPhase.STARTING), lasts_s=SILENT_START_S)
+
+
+async def _report(database: Database, report: WorkerReport, *, lasts_s: float) -> None:
+    try:
+        async with database.write() as uow:
+            await record_heartbeat(uow, report, lease_s=lasts_s)
+    except Unavailable as error:
+        _logger.warning("not registered yet", error=error.detail)
 
 
 def _open_certificate(settings: Settings) -> SigningCertificate | None:
@@ -225,8 +264,11 @@ class _Worker:
     async def serve(self) -> int:
         async with PubSubSubscriber(self._services.redis) as subscriber, self._renewing_on_stops(subscriber):
             if "gpu" in self._plan.queues:
-                await warm_up_models(self._context, self._shutdown)
-            await self._register()
+                async with in_background(_report_start(self._services.database, self._plan), name="report-start"):
+                    await warm_up_models(self._context, self._shutdown)
+            # Wakes the dispatcher for its slots, which a heartbeat does not do.
+            lease_s = self._services.settings.scheduler.lease_s
+            await _report(self._services.database, self._describe(), lasts_s=lease_s)
             self._heartbeat.start()
             async with self._orders.running(), self._consuming(subscriber) as consumers:
                 _logger.info("worker started", queues=self._plan.queues, device=self._plan.device)
@@ -276,7 +318,7 @@ class _Worker:
         """Describes this worker for the fleet. The heartbeat thread calls it too."""
         memory, host_memory = device_memory(self._plan.device), self._context.engines.host_memory()
         settings, is_draining = self._services.settings, self._shutdown.draining.is_set()
-        counts = self._context.engines.counts()
+        counts, shortage = self._context.engines.counts(), self._context.reserve.find_shortage()
         slots = {queue: 0 if is_draining else self._plan.slots(queue, settings) for queue in self._plan.queues}
         return WorkerReport(
             worker_id=self._plan.worker_id,
@@ -294,18 +336,15 @@ class _Worker:
             model_loads=counts.loads,
             model_evictions=counts.evictions,
             memory_fallbacks=counts.fallbacks,
+            # Nothing is claimed then.
+            fault=shortage.explain() if shortage else None,
         )
 
-    async def _register(self) -> None:
-        """Reports the worker and wakes the dispatcher for its slots, which a heartbeat does not do."""
-        described = self._describe()
-        try:
-            async with self._services.database.write() as uow:
-                await record_heartbeat(uow, described, lease_s=self._services.settings.scheduler.lease_s)
-        except Unavailable as error:
-            _logger.warning("not registered yet", error=error.detail)
-
     async def _deregister(self) -> None:
+        if self._shutdown.exit is ExitStatus.UNFIT:
+            unfit = _describe_outside(self._plan, WorkerPhase.UNFIT, self._shutdown.fault)
+            await _report(self._services.database, unfit, lasts_s=UNFIT_SHOWN_S)
+            return
         try:
             async with self._services.database.write() as uow:
                 await remove(uow, self._plan.worker_id)

@@ -43,6 +43,8 @@ class ShutdownState:
         self.grace_started = asyncio.Event()
         self.immediate = asyncio.Event()
         self.exit = ExitStatus.DONE
+        self.fault: str | None = None
+        """What broke the process, if something did."""
         self._tasks_left = recycle_after
         self._memory_limit_bytes = memory_limit_bytes
         self._memory_bytes = memory_bytes
@@ -66,14 +68,15 @@ class ShutdownState:
         """
         self._tasks_left -= 1
         if isinstance(outcome, Failed) and isinstance(outcome.failure, ProcessUnfit):
-            self.abort()
+            self.abort(outcome.failure.detail)
         elif not may_recycle:
             return
         elif self._tasks_left <= 0 or self._has_grown_too_large():
             self._start_draining(ExitStatus.RECYCLE)
 
-    def abort(self) -> None:
+    def abort(self, fault: str) -> None:
         """Ends a broken process at once: its next renders would fail or be wrong."""
+        self.fault = fault
         self.grace_started.set()
         self.immediate.set()
         self._start_draining(ExitStatus.UNFIT)

@@ -195,6 +195,7 @@ class _ProcessSupervisor:
         self._fork_server = fork_server
         self._environment = child_environment(settings)
         self._has_worked = False
+        self._last_worker_id = ""
         self.has_never_worked = False
         self.queue = spec.queue
 
@@ -300,6 +301,10 @@ class _ProcessSupervisor:
         while time.monotonic() < give_up_s:
             try:
                 await hand_back(self._database, worker_id, RetryRule.from_settings(scheduler))
+                # If that one was unfit, it was shown until now.
+                async with self._database.write() as uow:
+                    await workers.remove(uow, self._last_worker_id)
+                self._last_worker_id = worker_id
             except Unavailable:
                 await asyncio.sleep(0.5)
             else:
@@ -334,5 +339,5 @@ async def hand_back(database: Database, worker_id: str, rule: RetryRule) -> int:
             # The supervisor must survive, and hand back the other tasks.
             _logger.exception("a task could not be handed back", task_id=task_id)
     async with database.write() as uow:
-        await workers.remove(uow, worker_id)
+        await workers.remove(uow, worker_id, keeps_unfit=True)
     return recovered

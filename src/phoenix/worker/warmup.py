@@ -78,7 +78,7 @@ async def warm_up_models(context: WorkerContext, shutdown: ShutdownState) -> Non
                 await context.threads.run(_warm, context, model_id, stop)
     except ProcessUnfit as unfit:
         _logger.critical("a model broke the process while it was warmed up", error=unfit.detail)
-        shutdown.abort()
+        shutdown.abort(unfit.detail)
     finally:
         draining.cancel()
 

@@ -44,13 +44,13 @@ async def list_workers(database: DatabaseDep, caller: CallerDep) -> WorkerList:
     """List the live workers.
 
     With their device, its memory, the models in memory and your own jobs in progress. With the scope `operator` or
-    `admin`: every job in progress, and the host and process of each worker.
+    `admin`: every job in progress, the host and process of each worker, and why it is unfit.
     """
     sees_all = caller.may(Scope.OPERATOR)
     async with database.read() as session:
         workers = await view_workers(session, owner_id=None if sees_all else caller.owner_id)
     if not sees_all:
-        workers = [worker.model_copy(update={"host": None, "pid": None}) for worker in workers]
+        workers = [worker.model_copy(update={"host": None, "pid": None, "fault": None}) for worker in workers]
     return WorkerList(data=workers)
 
 
@@ -124,12 +124,7 @@ def _show(found: FleetGauges) -> Iterator[Metric]:
         "model",
         values=[(labels, count) for labels, count in found.unserved.items()],
     )
-    yield gauge(
-        "phoenix_workers",
-        "Live workers: their last heartbeat is not older than a lease.",
-        "queue",
-        values=[((name,), count) for name, count in found.workers.items()],
-    )
+    yield from _show_workers(found)
     yield from _show_memory(found.memory)
     yield from _show_host_memory(found.host_memory)
     yield from _show_processes(found.processes)
@@ -150,6 +145,22 @@ def _show(found: FleetGauges) -> Iterator[Metric]:
         "Mean seconds by stage, over the clips that started within the last hour and are done.",
         "stage",
         values=[((stage,), seconds) for stage, seconds in sorted(found.stage_s.items())],
+    )
+
+
+def _show_workers(found: FleetGauges) -> Iterator[Metric]:
+    yield gauge(
+        "phoenix_workers",
+        "Live workers: their last heartbeat is not older than a lease.",
+        "queue",
+        values=[((name,), count) for name, count in found.workers.items()],
+    )
+    yield gauge(
+        "phoenix_worker_states",
+        "Workers by queue and state, with those that start or are unfit.",
+        "queue",
+        "state",
+        values=found.worker_states.items(),
     )
 
 

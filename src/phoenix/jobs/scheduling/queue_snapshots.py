@@ -27,7 +27,7 @@ from phoenix.jobs.scheduling.durations import DurationStats, read_duration_stats
 from phoenix.jobs.scheduling.fair_queue import InsertionIndex, InsertionPoint, ReadyTask, fair_order
 from phoenix.jobs.scheduling.pauses import NO_PAUSES, Pauses, read_pauses
 from phoenix.jobs.scheduling.shares import NO_SHARES, Shares, read_shares
-from phoenix.jobs.scheduling.workers import HOLDS_SLOT, QueueWorkers, list_live, workers_of_queue
+from phoenix.jobs.scheduling.workers import HOLDS_SLOT, QueueWorkers, list_reported, workers_of_queue
 from phoenix.jobs.tables import JobRow, TaskRow
 
 
@@ -147,7 +147,7 @@ async def read_queue_snapshot(session: AsyncSession, queue: str, *, with_in_flig
         insertion_index=InsertionIndex(tasks, usage_s),
         running=len(running),
         busy_s=_busy_s(running, durations),
-        workers=workers_of_queue(await list_live(session), queue),
+        workers=workers_of_queue(await list_reported(session), queue),
         durations=durations,
         pauses=pauses,
         in_flight=await count_in_flight(session, queue) if has_limits else {},

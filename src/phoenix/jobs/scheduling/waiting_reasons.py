@@ -109,6 +109,10 @@ def _missing_worker(job: JobRow, task: TaskRow, snapshot: QueueSnapshot) -> Wait
         detail = f"No live worker takes tasks of the queue {snapshot.name}. {command} starts one."
         if workers.has_drained:
             detail = f"Each worker of the queue {snapshot.name} {resume}"
+        elif workers.is_starting:
+            detail = f"A worker of the queue {snapshot.name} is starting."
+        elif workers.is_unfit:
+            detail = f"No worker of the queue {snapshot.name} is fit to work: `phoenix workers list` has the reason."
         return WaitingReason(code=WaitingCode.NO_WORKER_FOR_QUEUE, detail=detail)
     if not workers.serve(model):
         needs = "the key of its service" if snapshot.name == "remote" else "its weights"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from phoenix.contract import JobState, QueueDepth, QueueName, QueueView, Worker
+from phoenix.contract import JobState, QueueDepth, QueueName, QueueView, Worker, WorkerState
 from phoenix.db import Database, RecentRead, UnitOfWork, UtcDateTime, db_now, detached, table_of
 from phoenix.jobs.lifecycle import FINISHING_STAGES, TaskKind, TaskState
 from phoenix.jobs.post_commit import TasksReady
@@ -21,6 +22,16 @@ RENDER_QUEUES: tuple[QueueName, ...] = ("gpu", "remote")
 """Queues of clips."""
 
 QUEUES: tuple[QueueName, ...] = (*RENDER_QUEUES, "media")
+
+
+class WorkerPhase(StrEnum):
+    """How far a worker process has come. Only a ready one has slots."""
+
+    STARTING = "starting"
+    """It tests ffmpeg and its device, and warms models up."""
+    READY = "ready"
+    UNFIT = "unfit"
+    """It has ended, because it cannot work. Its supervisor starts another one."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,9 @@ class WorkerReport:
     """Since the start of the process, like the next two."""
     model_evictions: int = 0
     memory_fallbacks: int = 0
+    phase: WorkerPhase = WorkerPhase.READY
+    fault: str | None = None
+    """Why the worker can do nothing: what ended it, or a full disk."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,7 @@ async def record_heartbeat(uow: UnitOfWork, report: WorkerReport, *, lease_s: fl
         )
         uow.session.add(row)
         uow.publish_after_commit(TasksReady())
+    row.phase, row.fault, row.device = report.phase, report.fault, report.device
     slots = dict(report.slots) if row.drained_at is None else dict.fromkeys(report.slots, 0)
     if (slots, list(report.serves)) != (row.slots, row.serves):
         uow.publish_after_commit(TasksReady())
@@ -96,9 +111,13 @@ async def record_heartbeat(uow: UnitOfWork, report: WorkerReport, *, lease_s: fl
     return WorkerOrders(row.drained_at is not None, tuple(row.unload))
 
 
-async def remove(uow: UnitOfWork, worker_id: str) -> None:
-    """Removes a worker that ends. Harmless if it is not registered."""
-    await uow.session.execute(delete(WorkerRow).where(col(WorkerRow.id) == worker_id))
+async def remove(uow: UnitOfWork, worker_id: str, *, keeps_unfit: bool = False) -> None:
+    """Removes a worker that ends. Harmless if it is not registered.
+
+    `keeps_unfit`: operators see a worker that reported itself unfit until its report expires.
+    """
+    ended = delete(WorkerRow).where(col(WorkerRow.id) == worker_id)
+    await uow.session.execute(ended.where(col(WorkerRow.phase) != WorkerPhase.UNFIT) if keeps_unfit else ended)
 
 
 async def remove_expired(uow: UnitOfWork, *, older_than_s: float) -> None:
@@ -107,12 +126,18 @@ async def remove_expired(uow: UnitOfWork, *, older_than_s: float) -> None:
 
 
 _WORKERS = table_of(WorkerRow)
-_LIVE = select(*_WORKERS.columns).where(_WORKERS.c.expires_at > db_now()).order_by(_WORKERS.c.started_at)
+_REPORTED = select(*_WORKERS.columns).where(_WORKERS.c.expires_at > db_now()).order_by(_WORKERS.c.started_at)
+_LIVE = _REPORTED.where(_WORKERS.c.phase == WorkerPhase.READY)
 
 
 async def list_live(session: AsyncSession) -> Sequence[WorkerRow]:
-    """The workers whose last heartbeat has not expired, in order of their start. Read only."""
+    """The ready workers whose last heartbeat has not expired, in order of their start. Read only."""
     return [detached(WorkerRow, values) for values in await session.execute(_LIVE)]
+
+
+async def list_reported(session: AsyncSession) -> Sequence[WorkerRow]:
+    """Like `list_live`, with the workers that start, and those that ended a moment ago because they are unfit."""
+    return [detached(WorkerRow, values) for values in await session.execute(_REPORTED)]
 
 
 async def is_live(session: AsyncSession, worker_id: str) -> bool:
@@ -138,22 +163,29 @@ class QueueWorkers:
     """Whether an administrator drained a worker of the queue."""
     drained_models: frozenset[str] = frozenset()
     """Ids of the models that the drained workers can load."""
+    is_starting: bool = False
+    """Whether a worker of the queue starts."""
+    is_unfit: bool = False
+    """Whether a worker of the queue ended a moment ago, because it is unfit."""
 
     def serve(self, model: str | None) -> bool:
         """Whether one of them can run a task that needs the model; None for a task that needs no model."""
         return self.slots > 0 and (model is None or model in self.models)
 
 
-def workers_of_queue(live: Sequence[WorkerRow], queue: str) -> QueueWorkers:
-    """The workers of `queue` among the live workers. A draining worker reports no slots."""
-    rows = [row for row in live if row.slots.get(queue, 0) > 0]
+def workers_of_queue(reported: Sequence[WorkerRow], queue: str) -> QueueWorkers:
+    """The workers of `queue` among these. A worker that drains, starts or is unfit reports no slots."""
+    rows = [row for row in reported if row.slots.get(queue, 0) > 0]
     models = frozenset(model for row in rows for model in row.serves)
-    drained = [row for row in live if queue in row.slots and row.drained_at is not None]
+    drained = [row for row in reported if queue in row.slots and row.drained_at is not None]
+    phases = {row.phase for row in reported if queue in row.slots}
     return QueueWorkers(
         sum(row.slots[queue] for row in rows),
         models,
         has_drained=bool(drained),
         drained_models=frozenset(model for row in drained for model in row.serves),
+        is_starting=WorkerPhase.STARTING in phases,
+        is_unfit=WorkerPhase.UNFIT in phases,
     )
 
 
@@ -164,7 +196,7 @@ HOLDS_SLOT: ColumnElement[bool] = (col(TaskRow.state) == TaskState.RUNNING) & (
 
 
 async def view_workers(session: AsyncSession, *, owner_id: str | None = None) -> list[Worker]:
-    """The live workers with the jobs that they run. `owner_id` limits the jobs to one owner."""
+    """The workers of `list_reported` with the jobs that they run. `owner_id` limits the jobs to one owner."""
     jobs: dict[str, dict[bool, list[str]]] = {}
     busy: set[str | None] = set()
     statement = (
@@ -188,15 +220,21 @@ async def view_workers(session: AsyncSession, *, owner_id: str | None = None) ->
                 "unloading": row.unload,
             }
         )
-        for row in await list_live(session)
+        for row in await list_reported(session)
     ]
 
 
-def _state_of(row: WorkerRow, *, is_busy: bool) -> str:
+def _state_of(row: WorkerRow, *, is_busy: bool) -> WorkerState:
     """A worker that ends drains too: it reports no slots."""
+    if row.phase == WorkerPhase.STARTING:
+        return "starting"
+    if row.phase == WorkerPhase.UNFIT:
+        return "unfit"
     if row.drained_at is not None or not any(row.slots.values()):
         return "draining" if is_busy else "drained"
-    return "busy" if is_busy else "idle"
+    if is_busy:
+        return "busy"
+    return "idle" if row.fault is None else "unfit"
 
 
 _IS_UNFINISHED = col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])

@@ -58,7 +58,7 @@ function workerView(worker) {
     { class: tasks.length ? "busy" : "" },
     h("strong", {}, worker.device),
     h("span", { class: "tag" }, `${worker.queues.join(" + ")} queue`),
-    h("span", {}, tasks.join("; ") || "idle"),
+    h("span", {}, tasks.join("; ") || worker.state),
     worker.models.length ? h("span", { class: "note" }, worker.models.join(", ")) : null,
     memory || null,
     used ? h("span", { class: "note" }, used) : null,

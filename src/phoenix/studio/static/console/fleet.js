@@ -105,6 +105,7 @@ class WorkerRow {
     this.desk = desk;
     this.state = h("span", { class: "state" });
     this.facts = h("p", { class: "note" });
+    this.fault = h("p", { class: "trouble" });
     this.memory = h("meter", { min: 0, hidden: true, "aria-label": `Memory in use on ${device}` });
     this.models = h("p", { class: "note" });
     this.jobs = h("ul", { class: "links", "aria-label": `Jobs on ${device}` });
@@ -115,6 +116,7 @@ class WorkerRow {
       "li",
       { class: "entry" },
       h("div", { class: "entry-head" }, h("h4", {}, `${device} · ${id.slice(-6)}`), this.state, this.drain, this.resume),
+      this.fault,
       this.facts,
       this.memory,
       this.models,
@@ -127,6 +129,7 @@ class WorkerRow {
     const late = (Date.now() - Date.parse(worker.seen_at)) / 1000;
     setText(this.state, late > LATE_S ? `${worker.state}, not heard of for ${seconds(late)}` : worker.state);
     this.element.dataset.state = worker.state;
+    setText(this.fault, worker.fault ?? "");
     const parts = [`queues ${worker.queues.join(", ")}`, counted(worker.slots, "slot"), worker.host && `${worker.host}, process ${worker.pid}`];
     if (total) parts.push(`${bytes(used)} of ${bytes(total)}`);
     setText(this.facts, [...parts, `since ${when(new Date(worker.started_at))}`].filter(Boolean).join(" · "));
@@ -138,7 +141,8 @@ class WorkerRow {
     const isDrained = ["draining", "drained"].includes(worker.state);
     const { steers } = this.desk;
     this.resume.hidden = !steers || !isDrained;
-    hide(this.drain, !steers || isDrained, () => this.resume);
+    const hasEnded = worker.state === "unfit" && !worker.slots;
+    hide(this.drain, !steers || isDrained || hasEnded, () => this.resume);
   }
 
   showJobs({ running, finishing }) {
