@@ -121,6 +121,29 @@ async def test_a_file_gets_the_first_role_that_the_clip_has_room_for(
     assert await call(studio, "guides/roles.js", "openRole", media, RULES, taken) == role
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "box"),
+    [
+        ((10, 20), (60, 90), (10, 20, 50, 70)),
+        ((60, 90), (10, 20), (10, 20, 50, 70)),
+        ((-5, 8.4), (500, 400), (0, 8, 320, 232)),
+        ((10, 10), (20, 90), None),
+    ],
+)
+async def test_a_box_is_drawn_between_two_points_of_the_picture(
+    studio: Page, one: tuple[float, float], other: tuple[float, float], box: tuple[int, ...] | None
+):
+    points = [dict(zip("xy", point, strict=True)) for point in (one, other)]
+    made = await call(studio, "lips/box.js", "boxBetween", *points, {"width": 320, "height": 240})
+    assert made == (box and dict(zip(("x", "y", "width", "height"), box, strict=True)))
+
+
+async def test_a_clip_whose_lips_move_takes_a_sound(studio: Page):
+    rules = await call(studio, "guides/roles.js", "rulesOf", {"conditions": RULES}, True)
+    assert [rule["role"] for rule in rules] == [*(rule["role"] for rule in RULES), "audio"]
+    assert await call(studio, "guides/roles.js", "rulesOf", {"conditions": RULES}, False) == RULES
+
+
 def estimate(**changes: Any) -> Clip:
     figures = {"render_s": 40, "wait_s": 90, "eta_s": 135, "price": None, "unknown": [], "adjustments": []}
     return {**figures, "draft": None, "clips": [{"reused": 0}, {"reused": 1}]} | changes

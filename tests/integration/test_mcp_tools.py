@@ -13,6 +13,7 @@ from mcp_types import CallToolResult, EmptyResult
 from PIL import Image
 
 from fixtures.mcp_server import KnowsTasks, McpServer, ask, running_mcp_server
+from fixtures.speech import tone
 from phoenix.mcp.tasks import TaskAnswer, TaskHandle
 
 SHORT = {"duration_s": 1, "seed": 1}
@@ -96,6 +97,24 @@ async def test_an_agent_makes_watches_edits_and_finds_a_reel_over_stdio(mcp_serv
     assert joined["duration_s"] == pytest.approx(2 * job_of(final)["duration_s"], abs=0.1)
     assert picture_of(frame).format == "JPEG"
     assert "first_frame" in text_of(frame)
+
+
+async def test_an_agent_makes_a_face_say_a_sound(mcp_server: McpServer) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (96, 64), (214, 170, 146)).save(picture, "PNG")
+    files = {"face.png": picture.getvalue(), "voice.wav": tone(0.5)}
+    async with mcp_server.over_http(mcp_server.key) as client:
+        face, voice = [
+            job_of(await call(client, "upload_file", data=base64.b64encode(data).decode(), filename=name))["artifact_id"]
+            for name, data in files.items()
+        ]
+        made = job_of(await call(client, "sync_lips", video=face, audio=voice, box=[16, 0, 64, 64], title="Hello"))
+        ended = job_of(await until_ended(client, made["job_id"]))
+        refused = await client.call_tool("sync_lips", {"video": face, "audio": voice})
+
+    assert (ended["kind"], ended["state"], ended["title"]) == ("lipsync", "succeeded", "Hello")
+    assert ended["duration_s"] == pytest.approx(0.5, abs=0.1)
+    assert "/box: this server has no face detector" in text_of(refused)
 
 
 async def test_the_result_has_links_that_work_without_a_key_and_a_picture(mcp_server: McpServer) -> None:

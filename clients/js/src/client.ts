@@ -4,7 +4,7 @@ import { JobFailed } from "./errors.js";
 import type { paths } from "./openapi.js";
 import { advance, type Progress, progressOf } from "./progress.js";
 import { type Outgoing, type PhoenixOptions, Transport } from "./transport.js";
-import type { Artifact, EditRequest, Job, JobEvent, MediaUrls, Model, ReelRequest, StitchRequest } from "./types.js";
+import type { Artifact, EditRequest, Job, JobEvent, LipsyncRequest, MediaUrls, Model, ReelRequest, StitchRequest } from "./types.js";
 import { isEnded, watch, type WatchOptions } from "./watch.js";
 
 export interface FollowOptions {
@@ -54,6 +54,11 @@ export class Phoenix {
   /** Submits a job that joins videos. */
   async stitch(request: StitchRequest, options: SendOptions = {}): Promise<Job> {
     return this.call("post", "/v1/stitches", { ...options, body: request });
+  }
+
+  /** Submits a job that makes the face in a video or a picture say a sound. */
+  async lipsync(request: LipsyncRequest, options: SendOptions = {}): Promise<Job> {
+    return this.call("post", "/v1/lipsyncs", { ...options, body: request });
   }
 
   /** Submits changes of a reel that has ended. Returns the new job; clips that stay as they are are reused. */

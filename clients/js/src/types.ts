@@ -14,6 +14,7 @@ export type JobEventType = JobEvent["type"];
 export type EventOf<T extends JobEventType> = Extract<JobEvent, { type: T }>;
 export type Job = Schemas["Job"];
 export type JobState = Schemas["JobState"];
+export type LipsyncRequest = Schemas["LipsyncRequest"];
 export type MediaUrls = Schemas["MediaUrls"];
 export type Model = Schemas["Model"];
 export type Problem = Schemas["Problem"];

@@ -32,7 +32,14 @@ from phoenix.api.uploads import ProbedUpload, UploadStore, UploadStoreDep, quota
 from phoenix.catalog.catalog import Catalog
 from phoenix.catalog.conditions import KnownClips, KnownMedia
 from phoenix.catalog.lipsync_validation import admit_lipsync
-from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, admit_reel, admit_soundtrack, admit_stitch
+from phoenix.catalog.request_validation import (
+    SEED_SPACE,
+    AdmissionLimits,
+    LipRules,
+    admit_reel,
+    admit_soundtrack,
+    admit_stitch,
+)
 from phoenix.contract import (
     Job,
     LipsyncRequest,
@@ -104,6 +111,7 @@ class RequestResolver:
         limits = AdmissionLimits(
             max_reel_duration_s=self.settings.limits.max_reel_duration_s,
             max_frame_pixels=self.settings.limits.max_upload_frame_pixels,
+            lips=LipRules(self.settings.lipsync.default_model, self.settings.lipsync.face_detector is not None),
         )
         match body:
             case ReelRequest():
@@ -122,12 +130,11 @@ class RequestResolver:
             case SoundtrackJobRequest():
                 return admit_soundtrack(body, media=media)
             case LipsyncRequest():
-                lipsync = self.settings.lipsync
                 return admit_lipsync(
                     body,
                     self.catalog,
-                    default_model=lipsync.default_model,
-                    finds_faces=lipsync.face_detector is not None,
+                    default_model=limits.lips.default_model,
+                    finds_faces=limits.lips.finds_faces,
                     max_duration_s=limits.max_reel_duration_s,
                     media=media,
                 )

@@ -111,9 +111,16 @@ class Catalog:
     def postprocessors(self) -> tuple[UpscalerSpec | InterpolatorSpec, ...]:
         return (*self.upscalers.values(), *self.interpolators.values())
 
+    @property
+    def frame_changers(self) -> tuple[UpscalerSpec | InterpolatorSpec | LipModelSpec, ...]:
+        """Everything that can change the frames of a clip after its model."""
+        return (*self.postprocessors, *self.lip_models.values())
+
     def _check_references(self) -> None:
         for shared in self.upscalers.keys() & self.interpolators.keys():
             raise CatalogError(f"upscaler {shared!r}: an interpolator has the same id")
+        for shared in self.lip_models.keys() & {spec.id for spec in self.postprocessors}:
+            raise CatalogError(f"lip model {shared!r}: an upscaler or interpolator has the same id")
         taken = {model.id: self.adapters_of(model) for model in self}
         for adapter in self.adapters:
             for pattern in adapter.models:

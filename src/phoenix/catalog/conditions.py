@@ -62,6 +62,9 @@ class KnownFiles:
 _BEGINNINGS: frozenset[ConditionRole] = frozenset({"first_frame", "source_video"})
 """The roles that say how a clip begins."""
 
+_SAID = ConditionRule(shortest_s=0.01)
+"""For the sound that the lips of a clip say. They are closed after a short one, and a long one is cut."""
+
 _A = {"image": "a picture", "video": "a video", "audio": "a sound"}
 
 
@@ -97,6 +100,8 @@ def resolve_conditions(
     `previous`: the clip before, as it will be; None for the first clip.
     """
     pointer = f"/clips/{index}/conditions"
+    if clip.lip_sync is not None and "audio" not in model.conditions:
+        model = model.model_copy(update={"conditions": {**model.conditions, "audio": _SAID}})
     _check_counts(clip.conditions, model, report, pointer=pointer)
     checks = _Checks(model, report, length, files, previous)
     for place, condition in enumerate(clip.conditions):
@@ -338,8 +343,8 @@ def _name(source: ConditionSource) -> tuple[str, str]:
 def _explain_role(model: ModelSpec, role: ConditionRole) -> str:
     if role in SOUND_ROLES:
         return (
-            f"{model.id} takes no {role}, and no model class that Phoenix runs is led by a sound;"
-            " to play it with the reel, give it as the soundtrack"
+            f"{model.id} takes no {role}, and no model class that Phoenix runs is led by a sound; set lip_sync to move"
+            " the lips of the clip by it, or give it as the soundtrack to play it with the reel"
         )
     if not model.conditions:
         return f"{model.id} takes no conditions; leave it out, or choose a model that takes {role}"

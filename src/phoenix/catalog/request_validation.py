@@ -11,7 +11,13 @@ from phoenix.catalog import resolve
 from phoenix.catalog.adapters import AdapterSpec
 from phoenix.catalog.catalog import Catalog
 from phoenix.catalog.clip_adapters import check_quality, resolve_loras
-from phoenix.catalog.clip_postprocessing import resolve_rates, resolve_upscale, store_postprocessors
+from phoenix.catalog.clip_postprocessing import (
+    LipRules,
+    resolve_lips,
+    resolve_rates,
+    resolve_upscale,
+    store_postprocessors,
+)
 from phoenix.catalog.conditions import (
     ClipLength,
     KnownClips,
@@ -35,6 +41,7 @@ from phoenix.contract import (
     Quality,
     ReelRequest,
     ResolvedClip,
+    ResolvedClipLips,
     ResolvedReel,
     ResolvedSoundtrack,
     ResolvedStitch,
@@ -53,6 +60,7 @@ class AdmissionLimits:
 
     max_reel_duration_s: float = 600
     max_frame_pixels: int = 33_177_600
+    lips: LipRules = LipRules()
 
 
 SEED_SPACE = 2**32
@@ -85,8 +93,11 @@ def admit_reel(
     resolution, aspect_ratio, size = resolve.resolve_size(request, model, report)
     rates = resolve_rates(request, model, catalog, report)
     upscale = resolve_upscale(request, catalog, report, made=size, max_frame_pixels=limits.max_frame_pixels)
-    terms = _Terms(request, model, quality, adapters, size, rates, upscale, _seed_of(request, draw_seed), files)
-    clips, shown = _resolve_clips(terms, report), terms.shown_size
+    shown = size if upscale is None else Size(upscale.width, upscale.height)
+    lips = resolve_lips(request, model, catalog, report, size=shown, rules=limits.lips)
+    seed = draw_seed() if request.seed is None else request.seed
+    terms = _Terms(request, model, quality, adapters, size, rates, upscale, lips, seed, files)
+    clips = _resolve_clips(terms, report)
     reel = ResolvedReel(
         is_remote=model.is_remote,
         model=model.id,
@@ -108,10 +119,6 @@ def admit_reel(
     _check_length(reel.part_lengths_s, request, report, limits, pointer="/clips")
     report.raise_errors()
     return reel
-
-
-def _seed_of(request: ReelRequest, draw_seed: Callable[[], int]) -> int:
-    return draw_seed() if request.seed is None else request.seed
 
 
 def admit_stitch(request: StitchRequest, *, limits: AdmissionLimits, media: KnownMedia | None = None) -> ResolvedStitch:
@@ -171,13 +178,9 @@ class _Terms:
     size: Size
     rates: FrameRates
     upscale: ResolvedUpscale | None
+    lips: Sequence[ResolvedClipLips | None]
     reel_seed: int
     files: KnownFiles
-
-    @property
-    def shown_size(self) -> Size:
-        """The size of the video, which an upscaler may have made larger than the clips of the model."""
-        return self.size if self.upscale is None else Size(self.upscale.width, self.upscale.height)
 
 
 def _resolve_clips(terms: _Terms, report: ValidationReport) -> list[ResolvedClip]:
@@ -213,6 +216,7 @@ def _resolve_clip(
         output_fps=None if rates.made == rates.shown else rates.shown,
         upscale=terms.upscale,
         interpolate=request.interpolate,
+        lip_sync=terms.lips[index],
         loras=resolve_loras(request, index, model, terms.adapters, report, quality=terms.quality),
         conditions=resolve_conditions(
             clip,

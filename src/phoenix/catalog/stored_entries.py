@@ -112,6 +112,14 @@ def restore_interpolator(clip: ResolvedClip, reel: ResolvedReel, catalog: Catalo
     return _restore_postprocessor(InterpolatorSpec, clip.interpolate, today, reel, catalog)
 
 
+def restore_clip_lips(clip: ResolvedClip, reel: ResolvedReel, catalog: Catalog) -> LipModelSpec | None:
+    """The lip model of a clip, with its stored fields. Raises `EntryChanged` with the reason."""
+    if clip.lip_sync is None:
+        return None
+    today = catalog.lip_models.get(clip.lip_sync.model)
+    return _restore_postprocessor(LipModelSpec, clip.lip_sync.model, today, reel, catalog)
+
+
 def restore_lip_model(request: ResolvedLipsync, catalog: Catalog) -> LipModelSpec:
     """The lip model of a job, with its stored fields. Raises `EntryChanged` with the reason."""
     fields, today = request.entry.fields, catalog.lip_models.get(request.model)
@@ -132,6 +140,7 @@ def check_entries(reel: ResolvedReel, catalog: Catalog) -> None:
         restore_adapters(clip, reel, catalog)
         restore_upscaler(clip, reel, catalog)
         restore_interpolator(clip, reel, catalog)
+        restore_clip_lips(clip, reel, catalog)
 
 
 def _restore_adapter(adapter_id: str, reel: ResolvedReel, catalog: Catalog) -> AdapterSpec:
@@ -144,7 +153,7 @@ def _restore_adapter(adapter_id: str, reel: ResolvedReel, catalog: Catalog) -> A
         raise EntryChanged(f"the stored adapter {adapter_id} cannot be used any more: {_first(error)}") from error
 
 
-_Kind = TypeVar("_Kind", UpscalerSpec, InterpolatorSpec)
+_Kind = TypeVar("_Kind", UpscalerSpec, InterpolatorSpec, LipModelSpec)
 
 
 def _restore_postprocessor(
@@ -152,7 +161,7 @@ def _restore_postprocessor(
 ) -> _Kind:
     stored = reel.postprocessors.get(spec_id)
     fields = {} if stored is None else stored.fields
-    _check_named(spec_id, fields.get("source"), {spec.source for spec in catalog.postprocessors})
+    _check_named(spec_id, fields.get("source"), {spec.source for spec in catalog.frame_changers})
     memory_bytes = None if today is None else today.memory_bytes
     try:
         return kind.model_validate({"id": spec_id, "title": spec_id, "memory_bytes": memory_bytes, **fields})

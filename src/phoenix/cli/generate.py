@@ -53,7 +53,13 @@ from phoenix.cli.inputs.edits import (
     list_changes,
 )
 from phoenix.cli.inputs.reel_inputs import ReelInputs, read_inputs
-from phoenix.cli.inputs.spoken_texts import CaptionOption, CaptionsOption, NarrationOption, VoiceOption
+from phoenix.cli.inputs.spoken_texts import (
+    CaptionOption,
+    CaptionsOption,
+    LipSyncOption,
+    NarrationOption,
+    VoiceOption,
+)
 from phoenix.cli.options import (
     AspectRatioOption,
     AudioOption,
@@ -125,6 +131,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     extends: ExtendsOption = None,
     caption: CaptionOption = None,
     narration: NarrationOption = None,
+    lip_sync: LipSyncOption = None,
     captions: CaptionsOption = None,
     voice: VoiceOption = None,
     on_failed_check: OnFailedCheckOption = None,
@@ -139,7 +146,8 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     given = {"model": model, "quality": quality, "steps": steps, "seed": seed, "loras": parse_loras(lora)}
     given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
     given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}
-    given |= {"captions": captions, "voice": voice, "caption": caption, "narration": narration} | hold_of(hold)
+    given |= {"captions": captions, "voice": voice, "caption": caption, "narration": narration}
+    given |= {"lip_sync": lip_sync} | hold_of(hold)
     given |= {"on_failed_check": on_failed_check, "title": title, "tags": tag}
     frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
     frames |= {"reference": reference, "source_video": source_video}

@@ -13,10 +13,10 @@ import typer
 from pydantic import ValidationError
 
 from phoenix.catalog.catalog import Catalog, load_catalog
-from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, admit_reel
+from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, LipRules, admit_reel
 from phoenix.cli.console import USAGE, err, printable, read_settings
 from phoenix.cli.inputs.reel_inputs import ReelInputs
-from phoenix.cli.inputs.spoken_texts import with_texts
+from phoenix.cli.inputs.spoken_texts import with_moved_lips, with_texts
 from phoenix.contract import (
     Adjustment,
     AspectRatio,
@@ -177,10 +177,11 @@ def _refuse(detail: str) -> NoReturn:
 def make_body(reel: dict[str, Any], given: dict[str, Any], crossfade_s: float | None) -> dict[str, Any]:
     """The JSON object of a reel without its inputs, unchecked. What is `given` replaces what `reel` has."""
     of_clips = {name: given.get(name) for name in ("caption", "narration")}
-    body = reel | {name: value for name, value in given.items() if value is not None and name not in of_clips}
+    apart = {*of_clips, "lip_sync"}
+    body = reel | {name: value for name, value in given.items() if value is not None and name not in apart}
     if crossfade_s is not None:
         body["transition"] = {"kind": "crossfade", "duration_s": crossfade_s}
-    return with_texts(body, **of_clips)
+    return with_moved_lips(with_texts(body, **of_clips), given.get("lip_sync"))
 
 
 def make_request(
@@ -297,6 +298,7 @@ def resolve_reel(
         limits=AdmissionLimits(
             max_reel_duration_s=settings.limits.max_reel_duration_s,
             max_frame_pixels=settings.limits.max_upload_frame_pixels,
+            lips=LipRules(settings.lipsync.default_model, settings.lipsync.face_detector is not None),
         ),
         draw_seed=lambda: secrets.randbelow(SEED_SPACE),
         media=None if local is None else local.probe(ProbeLimits.from_settings(settings)),

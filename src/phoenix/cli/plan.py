@@ -31,7 +31,13 @@ from phoenix.cli.inputs.arguments import (
     SourceVideoOption,
 )
 from phoenix.cli.inputs.reel_inputs import read_inputs
-from phoenix.cli.inputs.spoken_texts import CaptionOption, CaptionsOption, NarrationOption, VoiceOption
+from phoenix.cli.inputs.spoken_texts import (
+    CaptionOption,
+    CaptionsOption,
+    LipSyncOption,
+    NarrationOption,
+    VoiceOption,
+)
 from phoenix.cli.options import (
     AspectRatioOption,
     AudioOption,
@@ -89,6 +95,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     extends: ExtendsOption = None,
     caption: CaptionOption = None,
     narration: NarrationOption = None,
+    lip_sync: LipSyncOption = None,
     captions: CaptionsOption = None,
     voice: VoiceOption = None,
     hold: HoldOption = None,
@@ -101,7 +108,8 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     given = {"model": model, "quality": quality, "steps": steps, "seed": seed, "loras": parse_loras(lora)}
     given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
     given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}
-    given |= {"captions": captions, "voice": voice, "caption": caption, "narration": narration} | hold_of(hold)
+    given |= {"captions": captions, "voice": voice, "caption": caption, "narration": narration}
+    given |= {"lip_sync": lip_sync} | hold_of(hold)
     frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
     frames |= {"reference": reference, "source_video": source_video}
     reel = read_reel(prompts, file)
@@ -113,6 +121,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
         request = make_request(reel, given, crossfade_s, local=local, check_further=check)
         resolved = resolve_reel(request, catalog, settings, local=local)
         lines = [*plan_lines(resolved, catalog.get(resolved.model), audio), *condition_lines(resolved, local)]
+        lines += lip_lines(resolved)
         _show(resolved, request, lines, as_json=as_json)
 
 
@@ -160,6 +169,16 @@ def condition_lines(reel: ResolvedReel, local: LocalFiles) -> Iterator[str]:
                 origin = names[str(source.artifact_id)]
             at = "" if condition.at_s is None else f" at {in_seconds(condition.at_s)}"
             yield f"  clip {number:<5}{condition.role}{at} from {origin}"
+
+
+def lip_lines(reel: ResolvedReel) -> Iterator[str]:
+    """A line for each clip whose lips move."""
+    for clip in reel.clips:
+        if clip.lip_sync is not None:
+            box = clip.lip_sync.box
+            where = f"at {box.x},{box.y} of {box.width}x{box.height}" if box else "where a detector finds it"
+            said = clip.lip_sync.follows
+            yield f"  clip {clip_number(clip.index):<5}lips follow its {said} by {clip.lip_sync.model}, face {where}"
 
 
 def unknown_lines(request: ReelRequest) -> Iterator[str]:

@@ -2,8 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
 from pydantic.config import JsonDict
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from phoenix.contract.conditions import ArtifactRef, ClipSource, Condition, Conditions
 from phoenix.contract.wire_types import (
@@ -89,6 +91,43 @@ LoraRequests = Annotated[list[LoraRequest], Field(max_length=2 * MAX_LORAS)]
 """The catalog refuses more than `MAX_LORAS`, with the number in its message."""
 
 
+class FaceRegion(Request):
+    """Where the face is: a rectangle in pixels of the picture, from its left and its top."""
+
+    x: Annotated[int, Field(ge=0, le=100_000), WHOLE]
+    y: Annotated[int, Field(ge=0, le=100_000), WHOLE]
+    width: Annotated[int, Field(ge=16, le=100_000), WHOLE]
+    height: Annotated[int, Field(ge=16, le=100_000), WHOLE]
+
+
+class ClipLipsync(Request):
+    """How the lips of a clip move. `true` stands for an object without fields, and `false` for lips that stay."""
+
+    model: Omittable[ModelId] = Field(
+        default=None, description="An id of `lip_models` in GET /v1/models; the server's default if left out."
+    )
+    box: Omittable[FaceRegion] = Field(
+        default=None,
+        description="Where the face is in every frame of the clip's file. The server looks for it if left out, if it "
+        "can. The animatic draws a puppet with a face there, or in the middle.",
+    )
+
+
+class _ShownAsSwitchOrObject:
+    """Adds `true` and `false` to the schema, and leaves null out, as `Omittable` does."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        choices = [choice for choice in handler(schema)["anyOf"] if choice != {"type": "null"}]
+        return {"anyOf": [{"type": "boolean"}, *choices]}
+
+
+def _switch_as_object(value: object) -> object:
+    # A union would report its errors at places that are not in the body.
+    return {} if value is True else None if value is False else value
+
+
+LipSync = Annotated[ClipLipsync | None, BeforeValidator(_switch_as_object), _ShownAsSwitchOrObject()]
+
 MAX_TAKES = 8
 TAKE_SEED_STEP = MAX_CLIPS
 """How far the seeds of two takes are apart: more than the seeds of two clips that a reel numbers from one seed."""
@@ -113,6 +152,11 @@ class ClipRequest(Request):
     )
     caption: Omittable[CaptionText] = None
     narration: Omittable[NarrationText] = None
+    lip_sync: LipSync = Field(
+        default=None,
+        description="Moves the lips of the face in the clip, so that it says the narration of the clip, or else its "
+        "condition with the role `audio`. That sound is then the sound of the clip.",
+    )
     takes: Omittable[Annotated[int, Field(ge=1, le=MAX_TAKES), WHOLE]] = Field(
         default=None,
         description=f"Render the clip so many times; take t has the seed of the clip + {TAKE_SEED_STEP} t.",
@@ -317,15 +361,6 @@ class StitchRequest(JobOptions):
     soundtrack: Omittable[SoundtrackRequest] = None
     clip_sound: KeptSound = "keep"
     transition: Transition = Transition()
-
-
-class FaceRegion(Request):
-    """Where the face is: a rectangle in pixels of the picture, from its left and its top."""
-
-    x: Annotated[int, Field(ge=0, le=100_000), WHOLE]
-    y: Annotated[int, Field(ge=0, le=100_000), WHOLE]
-    width: Annotated[int, Field(ge=16, le=100_000), WHOLE]
-    height: Annotated[int, Field(ge=16, le=100_000), WHOLE]
 
 
 WhenShorter = Literal["loop", "hold", "trim"]

@@ -35,6 +35,18 @@ class ResolvedUpscale(View):
     height: int = Field(description="Pixels of the file.")
 
 
+class ResolvedClipLips(View):
+    """How the lips of a clip move."""
+
+    model: str
+    box: FaceRegion | None = Field(
+        default=None, description="Where the face is in the frames of its file; null if a detector finds it."
+    )
+    follows: Literal["narration", "audio"] = Field(
+        description="What the lips say: the narration of the clip, or its condition with the role `audio`."
+    )
+
+
 class StoredEntry(View):
     """An entry of the catalog when the request was accepted, as far as it decides the pixels. A retry uses it."""
 
@@ -60,6 +72,7 @@ class ResolvedClip(View):
     interpolate: str | None = Field(
         default=None, description="What makes the frames for `output_fps`; frames are repeated or left out if null."
     )
+    lip_sync: ResolvedClipLips | None = Field(default=None, description="Null if its lips stay as its model makes them.")
     loras: list[ResolvedLora] = Field(
         default_factory=list[ResolvedLora], description="In the order of their ids; the adapters of the tier included."
     )
@@ -97,13 +110,23 @@ class ResolvedClip(View):
     @property
     def postprocessors(self) -> tuple[str, ...]:
         """The ids of what changes its frames after its model, in the order of the changes."""
-        upscaler = () if self.upscale is None else (self.upscale.id,)
-        return upscaler if self.interpolate is None else (*upscaler, self.interpolate)
+        after = (self.upscale and self.upscale.id, self.interpolate, self.lip_sync and self.lip_sync.model)
+        return tuple(spec_id for spec_id in after if spec_id is not None)
 
     @property
     def place(self) -> int:
         """The index of the clip in the reel, for every take of it."""
         return self.index if self.take_of is None else self.take_of
+
+    @property
+    def says_narration(self) -> bool:
+        """Whether its lips follow its narration, which has to be spoken before the clip is rendered."""
+        return self.lip_sync is not None and self.lip_sync.follows == "narration"
+
+    @property
+    def says_audio(self) -> bool:
+        """Whether its lips follow its condition with the role `audio`, which its model does not get then."""
+        return self.lip_sync is not None and self.lip_sync.follows == "audio"
 
     @property
     def continues_previous(self) -> bool:
@@ -142,7 +165,7 @@ class ResolvedReel(View):
     )
     postprocessors: dict[str, StoredEntry] = Field(
         default_factory=dict[str, StoredEntry],
-        description="The entry of each upscaler and interpolator of its clips, by id.",
+        description="The entry of each upscaler, interpolator and lip model of its clips, by id.",
     )
     is_remote: bool = Field(default=False, description="Whether a service over the network renders it.")
     aspect_ratio: AspectRatio

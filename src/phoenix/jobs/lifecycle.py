@@ -171,6 +171,11 @@ def find_missing(task: OrderedTask, tasks: Iterable[OrderedTask]) -> list[int]:
     return [other.position for other in tasks if other.position in wanted and other.state is not TaskState.SUCCEEDED]
 
 
+def find_continued(task: OrderedTask) -> int | None:
+    """Position of the clip that a clip continues: the prerequisite before it. Narration comes after all clips."""
+    return next((position for position in task.prerequisites if position < task.position), None)
+
+
 def is_unblocked(task: OrderedTask, tasks: Iterable[OrderedTask]) -> bool:
     """Whether `task` may start: all of its prerequisites have succeeded. `tasks`: all tasks of its job."""
     return not find_missing(task, tasks)

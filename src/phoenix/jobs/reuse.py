@@ -27,7 +27,7 @@ _KEY_VERSION = 1
 """Raised by a release whose clips must not be mixed with earlier clips."""
 
 # Described by what they stand for: by the hashes of files and entries instead of their ids.
-_BY_CONTENT = {"index", "take", "takes", "take_of", "loras", "upscale", "interpolate", "conditions"}
+_BY_CONTENT = {"index", "take", "takes", "take_of", "loras", "upscale", "interpolate", "lip_sync", "conditions"}
 _NOT_IN_FILE = {"caption", "narration"}
 
 
@@ -65,7 +65,17 @@ def _describe_clip(clip: ResolvedClip, reel: ResolvedReel) -> Mapping[str, Any]:
         "postprocessors": [reel.postprocessors[spec_id].fingerprint for spec_id in clip.postprocessors],
         "size": clip.output_size,
         "is_interpolated": clip.interpolate is not None,
+        **_describe_lips(clip, reel),
     }
+
+
+def _describe_lips(clip: ResolvedClip, reel: ResolvedReel) -> Mapping[str, Any]:
+    """Nothing for a clip without moved lips, whose key is the key of earlier versions."""
+    if clip.lip_sync is None:
+        return {}
+    lips = clip.lip_sync.model_dump(mode="json", include={"box", "follows"})
+    voice = reel.voice.model_dump(mode="json") if reel.voice and clip.says_narration else None
+    return {"lip_sync": {**lips, "says": [clip.narration, voice] if clip.says_narration else None}}
 
 
 def _describe_input(
@@ -123,24 +133,26 @@ async def find_reusable(
 ) -> Mapping[int, FoundClip]:
     """Finished work of the owner that equals the tasks `wanted` of a new reel, by position. Locks its files.
 
-    A clip that continues the clip before it is found only together with the clip that it really continues.
+    A clip that continues the clip before it is found only together with the clip that it really continues, and a clip
+    whose lips say its narration only together with the narration: the same text may be spoken otherwise again.
     """
     asked = {keys[index] for index in wanted if index in keys}
     if not asked:
         return {}
     kept = await _find_kept(uow, asked, owner_id)
     found: dict[int, FoundClip] = {}
+    for position in wanted:
+        _, match = kept.get(keys.get(position, ""), (None, None))
+        if match is not None and position >= len(reel.renders):
+            found[position] = match
     for clip in reel.renders:
         reusable, match = kept.get(keys.get(clip.index, ""), (None, None))
         if reusable is None or match is None or clip.index not in wanted:
             continue
         before = found.get(clip.place - 1)
-        if not clip.continues_previous or (before and before.artifact.key == reusable.continues_key):
+        is_next = not clip.continues_previous or (before and before.artifact.key == reusable.continues_key)
+        if is_next and (not clip.says_narration or reel.position_of_narration(reel.clips[clip.place]) in found):
             found[clip.index] = match
-    for position in wanted:
-        _, match = kept.get(keys.get(position, ""), (None, None))
-        if match is not None and position >= len(reel.renders):
-            found[position] = match
     return found
 
 

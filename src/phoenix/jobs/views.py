@@ -32,7 +32,7 @@ from phoenix.contract import (
 from phoenix.db import NEWER_VERSION_RETRY_AFTER_S
 from phoenix.errors import NewerVersionError
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
-from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.lifecycle import TaskKind, TaskState, find_continued
 from phoenix.jobs.progress import recorded_progress
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 
@@ -198,8 +198,7 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
         caption=clip.caption,
         narration=clip.narration,
         state=CLIP_STATES[task.state],
-        # A clip has at most one prerequisite. A held job has blocked clips without one.
-        waits_for_clip=next(iter(task.prerequisites), None) if task.state is TaskState.BLOCKED else None,
+        waits_for_clip=find_continued(task) if task.state is TaskState.BLOCKED else None,
         progress=1.0 if is_done else live.progress if live and is_current else 0.0,
         step=clip.steps if is_done else live.step if live and is_current else 0,
         steps=clip.steps,

@@ -44,6 +44,10 @@ class TalkingEngines:
             faces = self.find_faces(box)
             return DrawnMouth(faces) if spec.format == "drawn" else FaceEngine(self._find_model(spec), faces)
 
+    def uses_gpu(self, spec: LipModelSpec) -> bool:
+        """Whether the engine of an entry works on a GPU, of which it needs a slot then."""
+        return spec.format != "drawn" and self._device.startswith("cuda")
+
     def find_fault(self, spec: LipModelSpec) -> str | None:
         """Why this process cannot use a lip model, or the detector. Opens their files; takes seconds."""
         if find_spec("numpy") is None:

@@ -115,6 +115,28 @@ class MakingTools:
         async with self._connection.open(ctx.request_context) as phoenix:
             return await self._answer(phoenix, await phoenix.submit_stitch(body, idempotency_key=idempotency_key))
 
+    async def sync_lips(
+        self,
+        ctx: Context[Any, Any],
+        video: Annotated[str, Field(description="The artifact with the face: a video or a picture.")],
+        audio: Annotated[str, Field(description="The artifact with the sound that the face says.")],
+        box: Annotated[
+            tuple[int, int, int, int] | None,
+            Field(description="The face in pixels: left, top, width, height. Needed if the server finds no faces."),
+        ] = None,
+        model: Annotated[str | None, Field(description="A lip model; the server's default if left out.")] = None,
+        title: str | None = None,
+        idempotency_key: IdempotencyKey = None,
+        more: Annotated[Fields, Field(description="Other fields of POST /v1/lipsyncs.")] = {},  # noqa: B006
+    ) -> CallToolResult:
+        """Makes the face in a video or a picture say a sound, as a job."""
+        body = without_nulls({"model": model, "title": title}) | {"video": video, "audio": audio}
+        if box is not None:
+            body["box"] = dict(zip(("x", "y", "width", "height"), box, strict=True))
+        async with self._connection.open(ctx.request_context) as phoenix:
+            job = await phoenix.submit_lipsync(body | more, idempotency_key=idempotency_key)
+            return await self._answer(phoenix, job)
+
     async def create_storyboard(
         self,
         ctx: Context[Any, Any],

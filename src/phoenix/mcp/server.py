@@ -55,6 +55,7 @@ def create_server(connection: PhoenixConnection) -> MCPServer[Any]:
                 making.create_reel,
                 making.edit_reel,
                 making.stitch_videos,
+                making.sync_lips,
                 making.create_storyboard,
                 making.refine_storyboard,
                 making.retry_job,

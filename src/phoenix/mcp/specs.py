@@ -26,11 +26,14 @@ class ClipSpec(BaseModel):
     negative_prompt: str | None = None
     caption: str | None = Field(default=None, description="Shown over the clip.")
     narration: str | None = Field(default=None, description="Spoken over the clip.")
+    lip_sync: bool = Field(default=False, description="The face in it says the narration.")
     continues_previous: bool = Field(default=False, description="It begins with the last frame of the clip before.")
     more: Fields = Field(default={}, description="Other fields of a clip of POST /v1/reels: conditions, loras, takes.")
 
     def to_body(self) -> Fields:
-        body = self.model_dump(exclude={"continues_previous", "more"}, exclude_none=True) | self.more
+        body = self.model_dump(exclude={"continues_previous", "lip_sync", "more"}, exclude_none=True) | self.more
+        if self.lip_sync:
+            body.setdefault("lip_sync", True)
         if self.continues_previous:
             first = {"role": "first_frame", "source": {"previous_clip": True}}
             body["conditions"] = [first, *body.get("conditions", [])]

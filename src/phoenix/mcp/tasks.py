@@ -16,7 +16,7 @@ from phoenix.mcp.connection import PhoenixConnection, explain
 from phoenix.mcp.contents import JobSummary, job_result
 
 TASKS = "io.modelcontextprotocol/tasks"
-MAKES_A_JOB = frozenset({"create_reel", "edit_reel", "stitch_videos", "retry_job", "approve_draft"})
+MAKES_A_JOB = frozenset({"create_reel", "edit_reel", "stitch_videos", "sync_lips", "retry_job", "approve_draft"})
 MIN_POLL_MS, MAX_POLL_MS = 1000, 10_000
 _Request = ServerRequestContext[Any, Any]
 TaskStatus = Literal["working", "completed", "cancelled"]

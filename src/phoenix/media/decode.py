@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from typing import Literal
 
 from phoenix.clock import in_seconds
 from phoenix.errors import FailureCode, Stage, TaskFailed
@@ -129,18 +130,19 @@ def decode_sound(
     output: Path,
     *,
     rate_hz: int,
+    channels: Literal[1, 2] = 1,
     tools: MediaTools,
     limits: ProbeLimits,
     callbacks: FfmpegCallbacks = NO_CALLBACKS,
 ) -> None:
-    """Writes the sound of a file as raw 32-bit floats of one channel. Raises `TaskFailed`, and `MediaStopped`."""
+    """Writes the sound of a file as raw 32-bit floats. Raises `TaskFailed`, and `MediaStopped` on a stop."""
     try:
         (found,) = probe_files([source], limits)
     except UnreadableMedia as error:
         raise invalid_media(f"the sound cannot be read: {error.detail}", Stage.FETCH) from error
     if not found.timeline.sound_s:
         raise invalid_media("the file of the sound has no sound in it", Stage.FETCH)
-    command = sound_commands.mono_samples(found.timeline.get_sound(source), rate_hz, output)
+    command = sound_commands.raw_samples(found.timeline.get_sound(source), rate_hz, channels, output)
     run_ffmpeg(command, tools=tools, stage=Stage.FETCH, callbacks=callbacks)
 
 

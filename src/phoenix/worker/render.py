@@ -1,7 +1,7 @@
 """Renders one clip: fetches its conditions, waits for the device, makes and encodes frames, and uploads the file."""
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,17 +13,18 @@ from typing import cast
 from phoenix.async_tasks import in_background
 from phoenix.catalog.adapters import AdapterUse
 from phoenix.catalog.model import EngineName, ModelSpec
-from phoenix.catalog.postprocessors import InterpolatorSpec, UpscalerSpec
+from phoenix.catalog.postprocessors import InterpolatorSpec, LipModelSpec, UpscalerSpec
 from phoenix.catalog.stored_entries import (
     EntryChanged,
     restore_adapters,
+    restore_clip_lips,
     restore_entry,
     restore_interpolator,
     restore_upscaler,
 )
 from phoenix.contract import ClipCheck, MediaInfo, ResolvedClip, ResolvedReel
 from phoenix.engine.frame_stream import Frame
-from phoenix.engine.interface import ClipInputs, RenderedClip
+from phoenix.engine.interface import ClipInputs, ConditionFile, RenderedClip
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.media.checks.clip_checks import PictureChecks, check_sound
@@ -60,15 +61,17 @@ async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: Re
     progress = ProgressPublisher(context.database, context.publisher, lease.claim, observer, interval_s=interval_s)
     with context.scratch.folder() as folder:
         conditions = await fetch_conditions(context, lease, clip, model, folder=folder, observer=observer)
+        said = await fetch_said(context, lease, clip, conditions, folder=folder, observer=observer)
         async with progress.publishing(has_news):
             # Before the device works for a clip that could not be finished.
-            postprocess = await context.threads.run(_open_postprocessing, context, entries, observer)
-            inputs = ClipInputs(clip, model, conditions, entries.adapters)
+            after = await context.threads.run(_open_postprocessing, context, lease, entries, observer, said)
+            for_model = [each for each in conditions if each.role != "audio" or not clip.says_audio]
+            inputs = ClipInputs(clip, model, tuple(for_model), entries.adapters)
             output = folder / OutputName.CLIP
             rendered = await context.threads.run(context.engines.render, inputs, observer)
             # The first frames are encoded while the last ones are decoded.
             async with in_background(leave_device(rendered, observer.on_made, release_slot), name="device"):
-                changed = postprocess(rendered)
+                changed = after.apply(rendered)
                 info, checks = await context.threads.run(_encode, context, clip, changed, observer, output)
             with observer.stopwatch.timing(Stage.UPLOAD):
                 result = await context.upload_result(lease, OutputName.CLIP, output, info)
@@ -79,8 +82,8 @@ async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: Re
         timings=observer.stopwatch.clip_timings(),
         batch_size=rendered.batch_size,
         warnings=rendered.warnings,
-        checks=tuple(checks),
-        made_with={**result.made_with, **versions_for(model.engine, has_models_after=entries.has_models_after)},
+        checks=(*checks, *after.find_checks()),
+        made_with={**result.made_with, **entries.versions()},
     )
 
 
@@ -95,12 +98,18 @@ MAKERS: Mapping[EngineName, tuple[str, ...]] = {
 POSTPROCESSORS = ("onnxruntime", "onnxruntime-gpu", "pillow")
 """The packages whose version decides what upscalers and interpolators with weights make of it."""
 
+LIP_MOVERS = ("numpy", "onnxruntime", "onnxruntime-gpu", "pillow", "torch")
+"""The packages whose version decides what lip models make of it."""
+
 
 @cache
-def versions_for(engine: EngineName, *, has_models_after: bool = False) -> Mapping[str, str]:
+def versions_for(
+    engine: EngineName, *, has_models_after: bool = False, has_moved_lips: bool = False
+) -> Mapping[str, str]:
     """The versions of the packages that render clips of this engine; without packages that are not installed."""
     found: dict[str, str] = {}
-    for package in dict.fromkeys((*MAKERS[engine], *(POSTPROCESSORS if has_models_after else ()))):
+    after = (*(POSTPROCESSORS if has_models_after else ()), *(LIP_MOVERS if has_moved_lips else ()))
+    for package in dict.fromkeys((*MAKERS[engine], *after)):
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
@@ -115,11 +124,17 @@ class ClipEntries:
     adapters: tuple[AdapterUse, ...]
     upscaler: UpscalerSpec | None
     interpolator: InterpolatorSpec | None
+    lip_model: LipModelSpec | None
 
     @property
     def has_models_after(self) -> bool:
         """Whether a model changes the frames. Motion estimation is up to the encoder."""
         return self.upscaler is not None or (self.interpolator is not None and self.interpolator.source is not None)
+
+    def versions(self) -> Mapping[str, str]:
+        """The versions of the packages that decide the pixels of the clip."""
+        has_lips = self.lip_model is not None
+        return versions_for(self.model.engine, has_models_after=self.has_models_after, has_moved_lips=has_lips)
 
 
 def _look_up(context: WorkerContext, lease: HeldLease) -> ClipEntries:
@@ -134,6 +149,7 @@ def _look_up(context: WorkerContext, lease: HeldLease) -> ClipEntries:
             restore_adapters(clip, reel, context.catalog),
             restore_upscaler(clip, reel, context.catalog),
             restore_interpolator(clip, reel, context.catalog),
+            restore_clip_lips(clip, reel, context.catalog),
         )
     except EntryChanged as changed:
         # Another worker may have the catalog of the request.
@@ -141,22 +157,58 @@ def _look_up(context: WorkerContext, lease: HeldLease) -> ClipEntries:
         raise TaskFailed(FailureCode.MODEL_UNAVAILABLE, detail, stage=Stage.LOAD, retriable=True) from changed
 
 
-Postprocess = Callable[[RenderedClip], RenderedClip]
+async def fetch_said(
+    context: WorkerContext,
+    lease: HeldLease,
+    clip: ResolvedClip,
+    conditions: Sequence[ConditionFile],
+    *,
+    folder: Path,
+    observer: ClipObserver,
+) -> Path | None:
+    """The file with the sound that the lips of the clip say; None if they stay as the model makes them."""
+    if clip.says_audio:
+        return next(each.path for each in conditions if each.role == "audio")
+    if not clip.says_narration:
+        return None
+    assert lease.claim.speech_artifact_id is not None
+    said = folder / "said"
+    with observer.stopwatch.timing(Stage.FETCH):
+        await context.download_artifact(lease, lease.claim.speech_artifact_id, said)
+    return said
 
 
-def _open_postprocessing(context: WorkerContext, entries: ClipEntries, observer: ClipObserver) -> Postprocess:
-    """Returns what changes the frames of the clip, and their size and rate. Raises `TaskFailed`."""
-    if not entries.has_models_after:
-        return _leave_unchanged
+@dataclass(frozen=True)
+class Postprocessing:
+    """What changes the frames of the clip, their size and rate, and its sound; and what is wrong with the result."""
+
+    apply: Callable[[RenderedClip], RenderedClip]
+    find_checks: Callable[[], Sequence[ClipCheck]] = tuple
+
+
+def _open_postprocessing(
+    context: WorkerContext, lease: HeldLease, entries: ClipEntries, observer: ClipObserver, said: Path | None
+) -> Postprocessing:
+    """Opens the models after the model of the clip. Raises `TaskFailed`."""
+    if not entries.has_models_after and entries.lip_model is None:
+        return Postprocessing(_leave_unchanged)
+    lips = None
     with observer.stopwatch.timing(Stage.LOAD):
         opened = context.engines.open_postprocessing(entries.clip, entries.upscaler, entries.interpolator)
+        if entries.lip_model is not None and said is not None:
+            # It needs numpy, which starts threads: a process that is forked must not have any.
+            from phoenix.worker.lipsyncs.clip_lips import open_clip_lips  # noqa: PLC0415
+
+            lips = open_clip_lips(context, lease, entries.clip, entries.lip_model, said, observer.check)
+            opened = replace(opened, last=lips.change)
     observer.begin_postprocessing()
+    sound = lips and lips.sound
 
-    def postprocess(rendered: RenderedClip) -> RenderedClip:
+    def apply(rendered: RenderedClip) -> RenderedClip:
         changed = opened.apply(rendered, observer, observer.check)
-        return replace(changed, frames=_watch_end(changed.frames, observer))
+        return replace(changed, frames=_watch_end(changed.frames, observer), sound=sound or changed.sound)
 
-    return postprocess
+    return Postprocessing(apply) if lips is None else Postprocessing(apply, lips.find_checks)
 
 
 def _leave_unchanged(rendered: RenderedClip) -> RenderedClip:

@@ -43,6 +43,11 @@ def test_each_clip_is_shown_as_it_would_be_made():
     ]
 
 
+def test_a_clip_whose_lips_move_has_a_line_about_them():
+    shown = run("fox", "--narration", "1:Hello.", "--lip-sync", "1:20,10,64,64").stdout
+    assert "clip 1    lips follow its narration by drawn-mouth, face at 20,10 of 64x64" in shown
+
+
 def test_an_unset_seed_is_random():
     [row] = rows(run("fox"))
     assert row[5] == "random"

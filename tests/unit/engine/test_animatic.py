@@ -3,6 +3,7 @@
 import threading
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from PIL import Image, ImageStat
 
 from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from phoenix.catalog.catalog import load_catalog
+from phoenix.contract import FaceRegion, ResolvedClipLips, ResolvedUpscale
 from phoenix.engine.backends.animatic.engine import AnimaticEngine
 from phoenix.engine.interface import ClipInputs, ConditionFile, NullObserver
 from phoenix.engine.stop_token import RenderStopped, StopReason
@@ -48,6 +50,28 @@ def test_another_seed_prompt_or_clip_gives_another_picture(change):
 def test_the_picture_moves():
     first, *_, last = render(width=160, height=96, num_frames=24).frames
     assert first != last
+
+
+LIPS = ResolvedClipLips(model="drawn-mouth", follows="audio", box=FaceRegion(x=40, y=16, width=64, height=48))
+
+
+def test_a_clip_whose_lips_move_has_a_puppet_with_its_face_in_the_box():
+    plain, shown = (
+        np.frombuffer(next(render(width=160, height=96, lip_sync=lips).frames), np.uint8).reshape(96, 160, 3)
+        for lips in (None, LIPS)
+    )
+    skin = shown[16 + 34, 46:50]
+    assert (skin == skin[0]).all()
+    assert (skin != plain[16 + 34, 46:50]).any()
+    assert (shown[70:, :] == plain[70:, :]).all()
+    assert (shown[:, :24] == plain[:, :24]).all()
+
+
+def test_a_puppet_is_where_its_face_is_in_the_enlarged_file():
+    larger = ResolvedUpscale(id="x2", scale=2, width=320, height=192)
+    doubled = LIPS.model_copy(update={"box": FaceRegion(x=80, y=32, width=128, height=96)})
+    enlarged = render(width=160, height=96, lip_sync=doubled, upscale=larger)
+    assert digest(enlarged) == digest(render(width=160, height=96, lip_sync=LIPS))
 
 
 def test_a_first_frame_dissolves_into_the_scene(tmp_path):

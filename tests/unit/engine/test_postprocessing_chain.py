@@ -14,8 +14,8 @@ from phoenix.catalog.postprocessors import InterpolatorSpec, UpscalerSpec
 from phoenix.contract import ResolvedClip, ResolvedUpscale
 from phoenix.engine.frame_stream import Frame
 from phoenix.engine.interface import NullObserver, RenderedClip, RenderedSound
-from phoenix.engine.postprocessing.chain import ClipPostprocessing, PostprocessorModels
-from phoenix.engine.postprocessing.upscaling import Upscaler
+from phoenix.engine.postprocessing.chain import ClipPostprocessing, FrameChange, PostprocessorModels
+from phoenix.engine.postprocessing.upscaling import Pixels, Upscaler
 from phoenix.engine.slot_queue import DeviceSlots
 from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
@@ -141,6 +141,36 @@ def test_on_a_gpu_the_frames_are_made_in_a_slot_of_the_device(opened, upscaler, 
     next(frames)
     assert slots.in_use == 1
     list(frames)
+    assert slots.in_use == 0
+
+
+class LastChange:
+    """Sees every frame in its final size, and whether the device had a slot for it."""
+
+    def __init__(self, slots: DeviceSlots) -> None:
+        self._slots = slots
+        self.seen: list[tuple[tuple[int, ...], int, int]] = []
+
+    def __call__(self, frames: Iterator[Pixels], fps: int) -> Iterator[Pixels]:
+        for frame in frames:
+            self.seen.append((frame.shape, fps, self._slots.in_use))
+            yield 255 - frame
+
+
+def test_the_last_change_sees_the_frames_of_the_file(opened, slots):
+    last = LastChange(slots)
+    changing = replace(opened, last=FrameChange(last, is_on_gpu=False))
+    made = list(changing.apply(rendered(iter([FRAME] * 4)), NullObserver(), no_check).frames)
+    assert last.seen == [((32, 64, 3), 16, 0)] * 8
+    before = list(opened.apply(rendered(iter([FRAME] * 4)), NullObserver(), no_check).frames)
+    assert made[0] == bytes(255 - level for level in before[0])
+
+
+def test_all_models_of_a_clip_share_one_slot_of_a_gpu(opened, upscaler, slots):
+    last = LastChange(slots)
+    on_gpu = replace(opened, upscaler=OnGpu(upscaler, device="cpu"), last=FrameChange(last, is_on_gpu=True))
+    list(on_gpu.apply(rendered(iter([FRAME] * 4)), NullObserver(), no_check).frames)
+    assert {in_use for _, _, in_use in last.seen} == {1}
     assert slots.in_use == 0
 
 

@@ -8,12 +8,15 @@ import pytest
 from builders import FROM_PREVIOUS, make_reel
 from phoenix.contract import (
     ConditionSource,
+    FaceRegion,
     ReelRequest,
     ResolvedClip,
+    ResolvedClipLips,
     ResolvedCondition,
     ResolvedLora,
     ResolvedReel,
     ResolvedUpscale,
+    ResolvedVoice,
     StoredEntry,
 )
 from phoenix.jobs.reuse import content_keys, find_earlier_work
@@ -37,6 +40,15 @@ DECIDING: Mapping[str, Mapping[str, Any]] = {
     "scale of the adapter": {"loras": [ResolvedLora(id="film", scale=0.5)]},
     "upscaler": {"upscale": ResolvedUpscale(id="sharp", scale=2, width=960, height=1708)},
     "interpolator": {"interpolate": "motion"},
+    "lips": {"lip_sync": ResolvedClipLips(model="lips", follows="narration"), "narration": "Hello."},
+    "face": {
+        "lip_sync": ResolvedClipLips(
+            model="lips", follows="narration", box=FaceRegion(x=1, y=1, width=32, height=32)
+        ),
+        "narration": "Hello.",
+    },
+    "words of the lips": {"lip_sync": ResolvedClipLips(model="lips", follows="narration"), "narration": "Bye."},
+    "sound of the lips": {"lip_sync": ResolvedClipLips(model="lips", follows="audio")},
 }
 
 
@@ -49,7 +61,7 @@ def reel_of(*clips: ResolvedClip) -> ResolvedReel:
     changes = {
         "clips": numbered,
         "adapters": {"film": entry("f")},
-        "postprocessors": {"sharp": entry("s"), "motion": entry("m")},
+        "postprocessors": {"sharp": entry("s"), "motion": entry("m"), "lips": entry("l")},
     }
     return make_reel().model_copy(update=changes)
 
@@ -85,9 +97,21 @@ def test_every_field_of_a_clip_is_looked_at() -> None:
     tried = {field for changes in DECIDING.values() for field in changes}
 
     assert set(ResolvedClip.model_fields) - tried == {"index", "height", "conditions", "take", "takes", "take_of"} | {
-        "caption",
-        "narration",
+        "caption"
     }
+
+
+def test_the_words_of_a_clip_decide_its_key_only_if_its_lips_say_them() -> None:
+    assert key_of(clip(narration="Hello.")) == key_of(clip())
+
+
+def test_the_voice_decides_a_clip_whose_lips_say_its_narration() -> None:
+    said = clip(narration="Hello.", lip_sync=ResolvedClipLips(model="lips", follows="narration"))
+    keys = {
+        content_keys(reel_of(said).model_copy(update={"voice": ResolvedVoice(engine="espeak", name=name)}), HASHES)[0]
+        for name in ("en", "de")
+    }
+    assert len(keys) == 2
 
 
 @pytest.mark.parametrize("part", ["entry", "adapters", "postprocessors"])

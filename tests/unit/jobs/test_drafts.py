@@ -6,7 +6,9 @@ import pytest
 
 from builders import FROM_PREVIOUS
 from phoenix.catalog.catalog import load_catalog
+from phoenix.catalog.clip_postprocessing import puppet_face
 from phoenix.catalog.request_validation import AdmissionLimits, admit_reel
+from phoenix.catalog.resolve import Size
 from phoenix.contract import ReelRequest, ResolvedReel
 from phoenix.errors import FieldError
 from phoenix.jobs.submission.drafts import draft_of, explain_draft_error
@@ -53,6 +55,25 @@ def test_a_draft_has_the_shape_of_its_reel() -> None:
     _, made = draft("a", model=WAN, aspect_ratio="9:16")
 
     assert made.aspect_ratio == "9:16"
+
+
+BOX = {"x": 10, "y": 10, "width": 64, "height": 64}
+
+
+def test_a_draft_says_the_words_of_its_reel_with_the_lips_of_a_puppet() -> None:
+    clip = {"prompt": "a", "narration": "Hello.", "lip_sync": {"box": BOX}}
+    _, made = draft(clips=[clip], model=WAN)
+
+    (lips,) = [clip.lip_sync for clip in made.clips]
+    assert lips is not None
+    assert lips.box == puppet_face(Size(made.width, made.height))
+
+
+def test_a_draft_of_another_size_does_not_guess_where_the_face_is() -> None:
+    clip = {"prompt": "a", "narration": "Hello.", "lip_sync": {"box": BOX}}
+    _, made = draft(clips=[clip], model=WAN, draft={"quality": "draft"})
+
+    assert made.clips[0].lip_sync is None
 
 
 def test_a_tier_alone_is_a_tier_of_the_same_model() -> None:

@@ -19,6 +19,7 @@ from phoenix.jobs.submission.edits import EditedReel, as_requested, edit_reel
 
 CATALOG = load_catalog()
 SEEDS = count(1000)
+SIDES = {"width": 64, "height": 64}
 
 
 def edit(reel: ResolvedReel, *clips: dict[str, Any], **changes: Any) -> EditedReel:
@@ -133,6 +134,8 @@ REELS = [
     make_reel("a", aspect_ratio="9:16", resolution="360p", fps=10, steps=7, guidance_scale=2, negative_prompt="n"),
     make_reel(clips=[{"prompt": "a"}, FROM_PREVIOUS], clip_sound="drop", deterministic=True),
     make_reel("a", "b", transition={"kind": "crossfade", "duration_s": 0.25}, interpolate="motion", fps=30),
+    make_reel(clips=[{"prompt": "a", "narration": "Hi.", "lip_sync": True}, {"prompt": "b"}]),
+    make_reel(clips=[{"prompt": "a", "narration": "Hi.", "lip_sync": {"box": dict.fromkeys(("x", "y"), 5) | SIDES}}]),
     make_reel("a", soundtrack={"url": "https://example.com/a.mp3", "fade_in_s": 0.5}),
 ]
 
@@ -153,6 +156,24 @@ def test_every_model_of_the_catalog_gives_the_same_reel_again_at_every_tier() ->
             reel = admit(body, model.id)
             again = admit(as_requested(reel, CATALOG), model.id)
             assert content_keys(again, {}) == content_keys(reel, {}), (model.id, quality)
+
+
+def test_an_edit_stops_the_lips_of_a_clip_or_leaves_them() -> None:
+    reel = make_reel(clips=[{"prompt": "a", "narration": "Hi.", "lip_sync": True}])
+    stopped, left = (
+        edit(reel, {"op": "replace", "index": 0, "clip": {"prompt": "b", **lips}}).request.clips[0].lip_sync
+        for lips in ({"lip_sync": False}, {})
+    )
+    assert stopped is None
+    assert left is not None
+
+
+def test_the_lips_of_a_puppet_fit_a_clip_of_another_size() -> None:
+    reel = make_reel(clips=[{"prompt": "a", "narration": "Hi.", "lip_sync": True}], resolution="240p")
+    lips = admit(edit(reel, resolution="480p").request).clips[0].lip_sync
+    assert lips is not None
+    assert lips.box is not None
+    assert lips.box.height == pytest.approx(0.44 * 480, abs=1)
 
 
 def test_another_model_gets_prompts_seeds_and_lengths_and_decides_what_the_first_decided() -> None:

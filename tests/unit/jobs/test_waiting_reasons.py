@@ -77,6 +77,21 @@ def find_position(*tasks: TaskRow, state: JobState = JobState.RUNNING) -> int | 
     return None if found is None else found.position
 
 
+@pytest.mark.parametrize(
+    ("prerequisites", "said"),
+    [
+        ([0], "Clip 1 waits for clip 0, which it continues."),
+        ([2], "Clip 1 waits for its narration, which its lips say."),
+        ([0, 2], "Clip 1 waits for clip 0, which it continues."),
+    ],
+)
+def test_a_clip_says_what_it_waits_for(prerequisites: list[int], said: str) -> None:
+    task = make_task(1, TaskState.BLOCKED)
+    task.prerequisites = prerequisites
+    reason = explain_wait(make_job(), task, make_snapshot(), jobs_ahead=0, clips_per_key=0)
+    assert (reason.code, reason.detail) == (WaitingCode.BLOCKED_BY_CLIPS, said)
+
+
 @pytest.mark.parametrize("state", [TaskState.READY, TaskState.RUNNING])
 def test_a_job_does_not_wait_for_its_segments(state: TaskState) -> None:
     assert find_position(make_task(-1, state, TaskKind.SEGMENT), make_task(0)) == 0

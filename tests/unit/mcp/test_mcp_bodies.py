@@ -23,6 +23,14 @@ def test_a_clip_that_continues_the_clip_before_keeps_its_other_conditions() -> N
     }
 
 
+def test_a_clip_whose_face_speaks_may_say_where_the_face_is() -> None:
+    box = {"x": 1, "y": 2, "width": 30, "height": 40}
+    spoken = ClipSpec(prompt="a face", narration="Hello.", lip_sync=True)
+
+    assert spoken.to_body()["lip_sync"] is True
+    assert spoken.model_copy(update={"more": {"lip_sync": {"box": box}}}).to_body()["lip_sync"] == {"box": box}
+
+
 def test_a_change_has_its_clip_without_what_was_left_out() -> None:
     change = ClipChange(op="replace", index=1, clip=ClipSpec(caption="Dawn"))
 

@@ -27,6 +27,14 @@ _MOST_MODELS = 2
 
 
 @dataclass(frozen=True)
+class FrameChange:
+    """What changes the frames at last, in the size and at the rate (the second argument) that they have then."""
+
+    change: Callable[[Iterator[Pixels], int], Iterator[Pixels]]
+    is_on_gpu: bool
+
+
+@dataclass(frozen=True)
 class ClipPostprocessing:
     """The open models of one clip."""
 
@@ -34,6 +42,7 @@ class ClipPostprocessing:
     upscaler: Upscaler | None
     interpolator: Interpolator | None
     slots: DeviceSlots
+    last: FrameChange | None = None
 
     def apply(self, rendered: RenderedClip, observer: RenderObserver, check: Callable[[], None]) -> RenderedClip:
         """Returns the clip with changed frames, in its new size and rate. They are made while they are read.
@@ -41,7 +50,7 @@ class ClipPostprocessing:
         Calls `check` between frames and between tiles; it may raise. On a GPU, the frames are made in a slot of the
         device. Motion estimation by ffmpeg is left to the encoder.
         """
-        if self.upscaler is None and self.interpolator is None:
+        if self.upscaler is None and self.interpolator is None and self.last is None:
             return rendered
         width, height = self.clip.output_size if self.upscaler else (rendered.width, rendered.height)
         changed = replace(rendered, frames=self._frames(rendered, observer, check), width=width, height=height)
@@ -51,7 +60,7 @@ class ClipPostprocessing:
         return replace(changed, fps=self.clip.output_fps, num_frames=self.clip.num_output_frames)
 
     def _frames(self, rendered: RenderedClip, observer: RenderObserver, check: Callable[[], None]) -> Iterator[Frame]:
-        opened = [each for each in (self.upscaler, self.interpolator) if each is not None]
+        opened = [each for each in (self.upscaler, self.interpolator, self.last) if each is not None]
         with ExitStack() as device:
             if any(each.is_on_gpu for each in opened):
                 with observer.waiting():
@@ -67,6 +76,9 @@ class ClipPostprocessing:
                     num_output_frames=self.clip.num_output_frames,
                     make_between=partial(self.interpolator.make_between, check=check),
                 )
+            if self.last is not None:
+                is_faster = self.interpolator is not None and self.clip.output_fps is not None
+                frames = self.last.change(frames, (self.clip.output_fps if is_faster else None) or rendered.fps)
             for frame in frames:
                 check()
                 yield frame.tobytes()

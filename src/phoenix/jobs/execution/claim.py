@@ -20,7 +20,7 @@ from phoenix.contract import (
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import Stage
 from phoenix.jobs.event_log.writer import append_event
-from phoenix.jobs.lifecycle import TaskKind, TaskState, can_claim, check_job_transition
+from phoenix.jobs.lifecycle import TaskKind, TaskState, can_claim, check_job_transition, find_continued
 from phoenix.jobs.progress import recorded_progress
 from phoenix.jobs.repository import TaskSummary, find_job_locked, list_task_summaries
 from phoenix.jobs.scheduling.durations import DurationPerWeight, clip_shape, read_duration_stats
@@ -49,6 +49,8 @@ class Claim:
     """For an assembly: artifact ids of the narration, in the order of the narrated clips."""
     previous_artifact_id: str | None = None
     """For a clip that continues the clip before it: the artifact of that clip."""
+    speech_artifact_id: str | None = None
+    """For a clip whose lips say its narration: the artifact of the narration."""
     weights: tuple[float, ...] = ()
     """Weights of the job's clips, for the progress of the whole job."""
     prerequisites: tuple[tuple[int, ...], ...] = ()
@@ -106,6 +108,7 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
             other.artifact_id for other in tasks if other.kind is TaskKind.NARRATE and other.artifact_id
         ),
         previous_artifact_id=_find_previous(task, clips),
+        speech_artifact_id=_find_speech(task, tasks),
         weights=tuple(each.weight for each in weighed),
         prerequisites=tuple(tuple(each.prerequisites) for each in weighed),
         done_clips=frozenset(clip.position for clip in clips if clip.state is TaskState.SUCCEEDED),
@@ -123,9 +126,16 @@ def _list_shown(request: ResolvedRequest, clips: Sequence[TaskSummary]) -> tuple
 
 
 def _find_previous(task: TaskRow, clips: Sequence[TaskSummary]) -> str | None:
-    if task.kind is not TaskKind.RENDER or not task.prerequisites:
+    continued = find_continued(task) if task.kind is TaskKind.RENDER else None
+    return None if continued is None else clips[continued].artifact_id
+
+
+def _find_speech(task: TaskRow, tasks: Sequence[TaskSummary]) -> str | None:
+    """The narration that the lips of a clip say, for which it has waited."""
+    if task.kind is not TaskKind.RENDER:
         return None
-    return clips[task.prerequisites[0]].artifact_id
+    said = (other for other in tasks if other.kind is TaskKind.NARRATE and other.position in task.prerequisites)
+    return next((other.artifact_id for other in said), None)
 
 
 async def _find_duration(

@@ -20,7 +20,7 @@ from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.claim import Claim
 from phoenix.jobs.execution.fan_in import advance_job, close_attempt, transition_task
 from phoenix.jobs.execution.retries import RetryRule, discard_task, make_error, retry_task
-from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, parse_stage
+from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, find_continued, parse_stage
 from phoenix.jobs.post_commit import FilesOrphaned, TasksReady
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import TaskSummary, find_job_locked, list_task_summaries, list_tasks
@@ -228,9 +228,9 @@ async def _record_reusable(uow: UnitOfWork, artifact: ArtifactRow, task: TaskRow
         return
     values: dict[str, str | None] = {"owner_id": artifact.owner_id, "content_key": task.content_key}
     values |= {"artifact_id": artifact.id, "continues_key": None}
-    if task.prerequisites:
+    if (continued := find_continued(task)) is not None:
         # Segments have positions before the clips.
-        clip_before = next(other for other in tasks if other.position == task.prerequisites[0])
+        clip_before = next(other for other in tasks if other.position == continued)
         before = await uow.session.get_one(ArtifactRow, clip_before.artifact_id)
         values["continues_key"] = before.key
     await uow.session.execute(_INSERT_REUSABLE, values)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from phoenix.contract import JobState, PauseKind, WaitingCode, WaitingReason
 from phoenix.errors import FailureCode, Stage
-from phoenix.jobs.lifecycle import TaskKind, TaskState, is_waiting
+from phoenix.jobs.lifecycle import TaskKind, TaskState, find_continued, is_waiting
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.scheduling.queue_snapshots import QueueSnapshot
 from phoenix.jobs.tables import JobRow, TaskRow
@@ -84,8 +84,10 @@ def explain_wait(
 
 
 def _blocked(task: TaskRow) -> WaitingReason:
-    if task.kind is TaskKind.RENDER:
-        detail = f"Clip {task.position} waits for clip {task.prerequisites[0]}, which it continues."
+    if task.kind is TaskKind.RENDER and (before := find_continued(task)) is not None:
+        detail = f"Clip {task.position} waits for clip {before}, which it continues."
+    elif task.kind is TaskKind.RENDER:
+        detail = f"Clip {task.position} waits for its narration, which its lips say."
     else:
         detail = "Its clips or its soundtrack are not done yet."
     return WaitingReason(code=WaitingCode.BLOCKED_BY_CLIPS, detail=detail)

@@ -10,7 +10,7 @@ from typing import Any
 
 from phoenix.catalog.catalog import Catalog
 from phoenix.catalog.model import ModelSpec
-from phoenix.contract import ClipRequest, ReelRequest, ResolvedClip, ResolvedReel
+from phoenix.contract import ClipLipsync, ClipRequest, ReelRequest, ResolvedClip, ResolvedReel
 from phoenix.errors import FieldError
 from phoenix.ids import new_job_id
 from phoenix.jobs.repository import FullJob
@@ -66,12 +66,30 @@ def draft_of(request: ReelRequest, reel: ResolvedReel, catalog: Catalog) -> Reel
 
 
 def _draft_clip(clip: ClipRequest, resolved: ResolvedClip, model: ModelSpec | None, *, is_same: bool) -> ClipRequest:
-    taken = [each for each in clip.conditions if model is None or each.role in model.conditions]
+    lips = _draft_lips(clip, model, is_same=is_same)
+    taken = [
+        each
+        for each in clip.conditions
+        if model is None or each.role in model.conditions or (lips is not None and each.role == "audio")
+    ]
     # The tier of the draft decides the steps. The numbers of one model say nothing to another.
     changes: dict[str, Any] = {"seed": resolved.seed, "takes": None, "take": None, "conditions": taken, "steps": None}
+    changes["lip_sync"] = lips
     if not is_same:
         changes |= {"loras": None, "guidance_scale": None}
     return clip.model_copy(update=changes)
+
+
+def _draft_lips(clip: ClipRequest, model: ModelSpec | None, *, is_same: bool) -> ClipLipsync | None:
+    """How the lips of a draft move: those of the animatic's puppet always, and others where the reel has its faces.
+
+    A tier of the same model makes the same size, unless an upscaler follows; then a box is elsewhere.
+    """
+    if clip.lip_sync is None:
+        return None
+    if model is not None and model.engine == "animatic":
+        return clip.lip_sync.model_copy(update={"box": None})
+    return clip.lip_sync if is_same and clip.lip_sync.box is None else None
 
 
 def explain_draft_error(error: FieldError) -> FieldError:

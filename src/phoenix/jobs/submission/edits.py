@@ -7,13 +7,15 @@ from typing import Any, TypeVar
 
 from phoenix.catalog.catalog import Catalog
 from phoenix.catalog.clip_adapters import tier_scales
+from phoenix.catalog.clip_postprocessing import puppet_face
 from phoenix.catalog.model import ModelSpec
 from phoenix.catalog.request_validation import SEED_SPACE
-from phoenix.catalog.resolve import ValidationReport
+from phoenix.catalog.resolve import Size, ValidationReport
 from phoenix.contract import (
     MAX_CLIPS,
     TAKE_SEED_STEP,
     ClipEdit,
+    ClipLipsync,
     ClipRequest,
     ClipSource,
     Condition,
@@ -21,6 +23,7 @@ from phoenix.contract import (
     LoraRequest,
     ReelRequest,
     ResolvedClip,
+    ResolvedClipLips,
     ResolvedReel,
     UpscaleRequest,
 )
@@ -83,7 +86,14 @@ def _clip_as_requested(
         conditions=_conditions_as_requested(reel, clip),
         caption=_unless(clip.caption, ""),
         narration=_unless(clip.narration, ""),
+        lip_sync=clip.lip_sync and _lips_as_requested(clip, clip.lip_sync, model),
     )
+
+
+def _lips_as_requested(clip: ResolvedClip, lips: ResolvedClipLips, model: ModelSpec | None) -> ClipLipsync:
+    """The lips without the box of the animatic's puppet, which is elsewhere in a clip of another size."""
+    is_puppet = model is not None and model.engine == "animatic" and lips.box == puppet_face(Size(*clip.output_size))
+    return ClipLipsync(model=lips.model, box=None if is_puppet else lips.box)
 
 
 def _unless(value: _T, default: _T | None) -> _T | None:
@@ -242,4 +252,6 @@ def _common(drafts: Sequence[_Draft]) -> Mapping[str, Any]:
 def _fill(clip: ClipRequest | None, others: Mapping[str, Any], *, seed: int | None) -> ClipRequest:
     """The given clip, with what it leaves out from `others`."""
     given = clip.model_dump(exclude_unset=True, exclude_none=True) if clip else {}
+    if clip and "lip_sync" in clip.model_fields_set:
+        given["lip_sync"] = clip.lip_sync
     return ClipRequest.model_validate({**others, "seed": seed, **given})

@@ -184,14 +184,16 @@ def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
 
     A lip-sync is one task.
 
-    A clip that continues the clip before it waits for that clip. Each take of a clip is a task.
+    A clip that continues the clip before it waits for that clip, and a clip whose lips say its narration waits for the
+    narration. Each take of a clip is a task.
     """
     if isinstance(resolved, ResolvedLipsync):
         return [_task(job, TaskKind.LIPSYNC, 0, queue="gpu")]
     clips = resolved.renders if isinstance(resolved, ResolvedReel) else []
     queue = "remote" if isinstance(resolved, ResolvedReel) and resolved.is_remote else "gpu"
-    tasks = [_render_task(job, clip, queue) for clip in clips]
+    tasks: list[TaskRow] = []
     if isinstance(resolved, ResolvedReel):
+        tasks += [_render_task(job, clip, resolved, queue) for clip in clips]
         tasks += [_task(job, TaskKind.NARRATE, resolved.position_of_narration(clip)) for clip in resolved.narrated]
     position = len(tasks)
     # Where clips grow to their narration, nobody knows before how long the soundtrack is.
@@ -204,9 +206,10 @@ def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
     return tasks
 
 
-def _render_task(job: JobRow, clip: ResolvedClip, queue: QueueName) -> TaskRow:
+def _render_task(job: JobRow, clip: ResolvedClip, reel: ResolvedReel, queue: QueueName) -> TaskRow:
     before = [clip.place - 1] if clip.continues_previous else []
-    return _task(job, TaskKind.RENDER, clip.index, queue=queue, weight=clip_weight(clip), prerequisites=before)
+    said = [reel.position_of_narration(reel.clips[clip.place])] if clip.says_narration else []
+    return _task(job, TaskKind.RENDER, clip.index, queue=queue, weight=clip_weight(clip), prerequisites=[*before, *said])
 
 
 def clip_weight(clip: ResolvedClip) -> float:

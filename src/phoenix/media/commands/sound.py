@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from phoenix.media.commands.graph import (
     KEEP_TIME,
@@ -123,10 +123,11 @@ def extract(clip: SourceStream, duration_s: float, fades_s: tuple[float, float],
     return write_file([track], output, {"f": SAMPLE_FORMAT, "ac": 2, "ar": SAMPLE_RATE_HZ, **KEEP_TIME})
 
 
-def mono_samples(sound: SourceStream, rate_hz: int, output: Path) -> list[str]:
-    """Returns the command that writes a sound as raw 32-bit floats of one channel, from the zero of its file on."""
-    track = _from_zero(sound).filter("aformat", channel_layouts="mono").filter("aresample", rate_hz)
-    return write_file([track], output, {"f": "f32le", "ac": 1, "ar": rate_hz, **KEEP_TIME})
+def raw_samples(sound: SourceStream, rate_hz: int, channels: Literal[1, 2], output: Path) -> list[str]:
+    """Returns the command that writes a sound as raw 32-bit floats, from the zero of its file on."""
+    layout = "mono" if channels == 1 else "stereo"
+    track = _from_zero(sound).filter("aformat", channel_layouts=layout).filter("aresample", rate_hz)
+    return write_file([track], output, {"f": "f32le", "ac": channels, "ar": rate_hz, **KEEP_TIME})
 
 
 def encode_samples(output: Path) -> list[str]:

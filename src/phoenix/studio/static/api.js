@@ -55,6 +55,7 @@ export const deleteJob = (id) => request(`/v1/jobs/${id}`, { method: "DELETE" })
 
 export const getJob = (id) => request(`/v1/jobs/${id}`);
 export const submitReel = (reel) => submit("/v1/reels", reel);
+export const submitLipsync = (lipsync) => submit("/v1/lipsyncs", lipsync);
 export const editReel = (id, edit) => submit(`/v1/jobs/${id}/edits`, edit);
 
 // Not randomUUID, which browsers keep from pages that came over plain HTTP.

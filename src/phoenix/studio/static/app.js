@@ -9,6 +9,7 @@ import { Comparison } from "./editor/compare.js";
 import { ReelPage } from "./editor/page.js";
 import { JobList } from "./jobs.js";
 import { Library } from "./library/page.js";
+import { LipPanel } from "./lips/panel.js";
 import { Search } from "./search/search.js";
 import { StoryPanel } from "./story/panel.js";
 import { TemplatePanel } from "./templates/panel.js";
@@ -17,6 +18,10 @@ const EVERY_MS = 2000;
 
 const jobs = new JobList({ onProblem: showProblem, reuse: (job) => form.use(job) });
 const form = new ReelForm((job) => {
+  jobs.put(job);
+  refresh();
+});
+const lips = new LipPanel((job) => {
   jobs.put(job);
   refresh();
 });
@@ -148,6 +153,7 @@ byId("key-form").addEventListener("submit", () => {
   // What somebody wrote before they were asked for a key stays.
   if (before && before !== apiKey()) {
     form.forget();
+    lips.clear();
     story.clear();
   }
   templates.show();

@@ -94,7 +94,7 @@ class LipsyncWork:
         request, tools = self.request, self.context.tools
         callbacks = ffmpeg_callbacks(self.lease)
         with self.observer.stopwatch.timing(Stage.FETCH):
-            speech = self._read_speech()
+            speech = read_speech(self.context, self.lease, self.audio)
             available, picture = self._measure()
         wanted = max(1, round(speech.duration_s * picture.fps))
         num_frames = min(wanted, available) if request.when_shorter == "trim" and available else wanted
@@ -115,19 +115,6 @@ class LipsyncWork:
             length_s = info.video_duration_s or info.duration_s or 0
             write_poster(self.output, self.poster, duration_s=length_s, tools=tools, callbacks=callbacks)
         return info
-
-    def _read_speech(self) -> Speech:
-        raw = self.folder / "speech.raw"
-        context = self.context
-        decode_sound(
-            self.audio,
-            raw,
-            rate_hz=SPEECH_RATE_HZ,
-            tools=context.tools,
-            limits=context.limits,
-            callbacks=ffmpeg_callbacks(self.lease),
-        )
-        return Speech(np.fromfile(raw, np.dtype("<f4")).astype(np.float32, copy=False))
 
     def _measure(self) -> tuple[int, Picture]:
         """The frames that the video has, none for a still picture, and the picture of the result."""
@@ -186,6 +173,20 @@ class LipsyncWork:
                 raise invalid_media("the video has no frames", Stage.FETCH)
             if self.request.when_shorter == "hold":
                 yield from repeat(last)
+
+
+def read_speech(context: WorkerContext, lease: HeldLease, path: Path) -> Speech:
+    """Decodes the sound of a file, next to which it writes. Raises `TaskFailed`, and `MediaStopped` on a stop."""
+    raw = path.with_suffix(".f32")
+    decode_sound(
+        path,
+        raw,
+        rate_hz=SPEECH_RATE_HZ,
+        tools=context.tools,
+        limits=context.limits,
+        callbacks=ffmpeg_callbacks(lease),
+    )
+    return Speech(np.fromfile(raw, np.dtype("<f4")).astype(np.float32, copy=False))
 
 
 def _open_still(path: Path, picture: Picture) -> Pixels:

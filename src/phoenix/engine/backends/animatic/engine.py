@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.animatic import caption, scenery
+from phoenix.engine.backends.animatic.puppet import PuppetFace, face_of, paint_puppet
 from phoenix.engine.backends.animatic.scene import Scene, Weather, read_scene
 from phoenix.engine.conditions.pictures import open_condition_picture
 from phoenix.engine.interface import ClipInputs, RenderedClip, RenderObserver
@@ -24,7 +25,7 @@ def draw_frames(clip: ResolvedClip, scene: Scene, stop: StopToken, first: Image.
 
     `first`: the picture that the clip begins with, in the size of the clip. It dissolves in the first half.
     """
-    layers = SceneLayers(clip, scene, first)
+    layers = SceneLayers(clip, scene, first, face_of(clip))
     for number in range(clip.num_frames):
         stop.check()
         yield layers.draw(number)
@@ -42,7 +43,9 @@ class _Particle:
 class SceneLayers:
     """The layers of one clip. Composes them for each frame."""
 
-    def __init__(self, clip: ResolvedClip, scene: Scene, first: Image.Image | None = None) -> None:
+    def __init__(
+        self, clip: ResolvedClip, scene: Scene, first: Image.Image | None = None, face: PuppetFace | None = None
+    ) -> None:
         width, height = clip.width, clip.height
         self._clip, self._scene, self._first = clip, scene, first
         self._sky = scenery.paint_sky(scene, width, height)
@@ -52,6 +55,7 @@ class SceneLayers:
         prompt_overlay = caption.paint_caption(clip)
         self._vignette = scenery.paint_vignette(width, height, caption_top_px=prompt_overlay.top_px)
         self._overlays = (prompt_overlay, caption.paint_label(clip))
+        self._puppet = face and paint_puppet(face, width, height, clip.seed)
         self._particles = _scatter(scene)
 
     def draw(self, number: int) -> bytes:
@@ -66,6 +70,8 @@ class SceneLayers:
         for overlay in self._overlays:
             frame.paste(overlay.picture, (overlay.left_px, overlay.top_px), overlay.picture)
         frame = self._dissolve(frame, number)
+        if self._puppet is not None:
+            frame.paste(self._puppet.picture, (self._puppet.left_px, self._puppet.top_px), self._puppet.picture)
         self._place_progress(frame, number)
         return frame.tobytes()
 
@@ -177,7 +183,6 @@ def _sketch(clip: ResolvedClip, scene: Scene, first: Image.Image | None, *, shar
     """Returns a small JPEG of the frame at this fraction of the clip."""
     width, height = preview_size(clip.width, clip.height)
     small = clip.model_copy(update={"width": width, "height": height})
-    frame = SceneLayers(small, scene, first and first.resize((width, height))).draw(
-        round(share * (clip.num_frames - 1))
-    )
+    layers = SceneLayers(small, scene, first and first.resize((width, height)), face_of(clip))
+    frame = layers.draw(round(share * (clip.num_frames - 1)))
     return to_jpeg(Image.frombytes("RGB", (width, height), frame))

@@ -14,7 +14,7 @@ export class EditedClip {
     this.from = values.from ?? null;
     this.take = values.take;
     this.isRerolled = false;
-    this.fields = new ClipFields({ changed: actions.changed });
+    this.fields = new ClipFields({ changed: actions.changed, lipsChanged: (moves) => this.guides.setLips(moves) });
     this.fields.set(values);
     this.number = h("h3", {});
     this.badge = h("span", { class: "badge" });
@@ -26,6 +26,7 @@ export class EditedClip {
     this.remove = h("button", { type: "button", class: "quiet", onclick: () => actions.remove(this) }, "Remove");
     this.element = h("li", { class: "clip-card" });
     this.guides = new ClipGuides({ card: this.element, changed: actions.changed });
+    this.guides.movesLips = this.fields.movesLips;
     this.guides.set(values.conditions);
     this.grip = makeGrip(this.element, list, actions.move);
     this.element.append(
@@ -49,6 +50,7 @@ export class EditedClip {
     const values = this.fields.read();
     // What was emptied is gone, and what was never there is left out.
     for (const name of ["negative_prompt", ...TEXTS]) if (this.original?.[name] && !values[name]) values[name] = "";
+    if (this.original?.lip_sync && !values.lip_sync) values.lip_sync = false;
     const conditions = this.guides.read();
     if (conditions.length || this.original?.conditions) values.conditions = conditions;
     return { from: this.from, reroll: this.isRerolled, take: this.take, ...values };

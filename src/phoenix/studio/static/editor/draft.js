@@ -1,6 +1,6 @@
 // A version in the making: what of a reel was changed, and the edit that makes it so. Pure.
 
-const FIELDS = ["prompt", "negative_prompt", "duration_s", "seed", "steps", "guidance_scale", "takes", "conditions"];
+const FIELDS = ["prompt", "negative_prompt", "duration_s", "seed", "steps", "guidance_scale", "takes", "lip_sync", "conditions"];
 // They are laid over the picture, so that a clip keeps its file whatever they are.
 const TEXTS = ["caption", "narration"];
 
@@ -27,8 +27,12 @@ export function fieldsOf(clip) {
   const { prompt, negative_prompt, seed, steps, guidance_scale, takes, caption, narration } = clip;
   const texts = { negative_prompt: negative_prompt || undefined, caption: caption || undefined, narration: narration || undefined };
   const conditions = clip.conditions?.length ? { conditions: clip.conditions.map(conditionOf) } : {};
-  return { prompt, ...texts, duration_s, seed, steps, guidance_scale, takes, ...conditions };
+  const lips = clip.lip_sync ? { lip_sync: lipsOf(clip.lip_sync) } : {};
+  return { prompt, ...texts, duration_s, seed, steps, guidance_scale, takes, ...lips, ...conditions };
 }
+
+// What the lips follow is known by what the clip has.
+const lipsOf = ({ model, box }) => ({ model, ...(box && { box: { x: box.x, y: box.y, width: box.width, height: box.height } }) });
 
 // As a request has it: a stored clip keeps the fields of its source that are not used.
 function conditionOf({ role, source, at_s, strength }) {

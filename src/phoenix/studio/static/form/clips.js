@@ -48,13 +48,18 @@ export class NewClips {
   }
 
   add(values, index) {
-    const fields = new ClipFields({ shown: [], changed: this.changed });
+    const fields = new ClipFields({
+      shown: [],
+      changed: this.changed,
+      lipsChanged: (moves) => view.guides.setLips(moves),
+    });
     fields.set(values);
     fields.setModel(this.model);
     const view = { fields, number: h("h3", {}), element: h("li", { class: "clip-card" }) };
     view.remove = h("button", { type: "button", class: "quiet small", onclick: () => this.remove(view) }, "✕");
     view.grip = makeGrip(view.element, this.list, (item, to) => this.move(item, to));
     view.guides = new ClipGuides({ card: view.element, changed: this.changed });
+    view.guides.movesLips = fields.movesLips;
     view.guides.setModel(this.model);
     view.guides.set(values.conditions);
     view.element.view = view;

@@ -4,7 +4,7 @@ import { h, hide, setText } from "../dom.js";
 import { uploadOnce } from "../form/uploads.js";
 import { Guide } from "./guide.js";
 import { pickUpload } from "./picker.js";
-import { acceptedBy, mediaOf, nameOf, openRole } from "./roles.js";
+import { acceptedBy, mediaOf, nameOf, openRole, rulesOf } from "./roles.js";
 
 export class ClipGuides {
   // `card` is the element that files are dropped on.
@@ -22,9 +22,14 @@ export class ClipGuides {
     acceptDrops(card, () => this.rules.length > 0, (files) => this.addFiles(files));
   }
 
+  setLips(movesLips) {
+    this.movesLips = movesLips;
+    this.setModel(this.model);
+  }
+
   setModel(model) {
     this.model = model;
-    this.rules = model?.conditions ?? [];
+    this.rules = rulesOf(model, this.movesLips);
     this.file.accept = acceptedBy(this.rules);
     // Of a model that is not known, nobody knows what it takes.
     if (model) for (const guide of this.guides) guide.setRules(this.rules);

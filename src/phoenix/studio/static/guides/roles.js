@@ -17,6 +17,14 @@ const ACCEPTED = { image: "image/*,.heic,.avif", video: "video/*", audio: "audio
 
 export const nameOf = (role) => NAMES[role] ?? role;
 
+const SAID = { role: "audio", media: "audio", minimum: 0, maximum: 1, excludes: [], requires: [] };
+
+// What a clip takes. Lips that move take a sound, whatever the model takes.
+export function rulesOf(model, movesLips) {
+  const rules = model?.conditions ?? [];
+  return !movesLips || rules.some(({ role }) => role === SAID.role) ? rules : [...rules, SAID];
+}
+
 export const mediaOf = (rules) => [...new Set(rules.map(({ media }) => media))];
 
 export const acceptedBy = (rules) => mediaOf(rules).map((media) => ACCEPTED[media]).join();
