@@ -1,5 +1,6 @@
 """Lip-syncs through a worker: the mouth follows the sound, lengths, kept frames, own files, faults and a cancel."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from fixtures.media_files import MediaMaker, decode, sound_levels
 from fixtures.tiny_lips import syllables, write_detector, write_wav2lip
-from fixtures.workplace import OpenHarness, WorkerHarness
+from fixtures.workplace import TIMEOUT_S, OpenHarness, WorkerHarness
 from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.lipsync_validation import admit_lipsync
 from phoenix.contract import ArtifactKind, JobState, LipsyncRequest, MediaInfo
@@ -105,6 +106,21 @@ async def test_the_mouth_of_a_picture_opens_with_the_energy_of_the_sound(
     (task,) = job.tasks
     assert task.progress is not None
     assert task.progress["step"] == task.progress["steps"] == 100
+
+
+async def test_the_face_is_shown_while_it_is_made(open_harness: OpenHarness, media: MediaMaker, face: Path) -> None:
+    harness = await open_harness(engine=EngineSettings(preview_interval_s=0.01))
+    job_id = await submit(harness, face, write_speech(media, syllables(60)))
+    async with harness.services.redis.pubsub() as pubsub:
+        await pubsub.subscribe(harness.services.channels.job(job_id))
+        async with harness.worker(), asyncio.timeout(TIMEOUT_S):
+            while True:
+                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
+                if message is not None and b'"clip.preview"' in message["data"]:
+                    break
+            await harness.cancel(job_id)
+            await harness.until_ended(job_id)
+    assert b"data:image/jpeg;base64," in message["data"]
 
 
 @pytest.mark.parametrize(("when_shorter", "frames"), [("loop", 50), ("hold", 50), ("trim", 20)])

@@ -1,8 +1,8 @@
 """The talking engine around a lip model: tracks the face, crops it, asks the model in batches, and pastes back."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 
 import numpy as np
@@ -32,20 +32,32 @@ class _TrackedFrame:
         return self.box is None or self.silent
 
 
+class BatchLimit:
+    """The most crops of one call of a lip model: halved after a memory shortage of the device, also for later syncs."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def halve(self, count: int) -> None:
+        """So many crops were too many."""
+        self.most = max(1, min(self.most, count // 2))
+
+
 @dataclass(frozen=True)
 class FaceEngine:
-    """A `TalkingEngine` over a lip model and a finder of faces."""
+    """A `TalkingEngine` over a lip model and a finder of faces. `limit`: shared by all syncs with the model."""
 
     model: LipModel
     faces: FaceFinder
+    limit: BatchLimit | None = None
 
     def sync(self, frames: Iterable[Pixels], fps: float, speech: Speech, observer: SyncObserver) -> Iterator[Pixels]:
         features = self.model.hear(speech, fps)
-        batches = _Batches(self.model, features)
+        batches = _Batches(self.model, features, self.limit or BatchLimit(self.model.batch_size))
         counts = SyncCounts()
         for group in _in_groups(_tracked(frames, self.faces, fps, speech), self.model.batch_size):
             asked = [each for each in group if not each.is_kept]
-            changed = dict(zip((each.index for each in asked), batches.change(asked), strict=True))
+            changed = dict(zip((each.index for each in asked), batches.change(asked, partial(observer.on_frames, counts)), strict=True))
             counts = counts.plus(_count(group))
             observer.on_frames(counts)
             for each in group:
@@ -71,23 +83,23 @@ def _count(group: Sequence[_TrackedFrame]) -> SyncCounts:
 class _Batches:
     """Calls the model, with half as many crops at a time after each memory shortage of the device."""
 
-    def __init__(self, model: LipModel, features: SoundFeatures) -> None:
-        self._model = model
-        self._features = features
-        self._most = model.batch_size
+    def __init__(self, model: LipModel, features: SoundFeatures, limit: BatchLimit) -> None:
+        self._model, self._features, self._limit = model, features, limit
 
-    def change(self, asked: Sequence[_TrackedFrame]) -> Sequence[Pixels]:
-        """Returns the changed frames. Raises `TaskFailed`."""
+    def change(self, asked: Sequence[_TrackedFrame], check: Callable[[], None]) -> Sequence[Pixels]:
+        """Returns the changed frames. Raises `TaskFailed`, and the errors of `check`, before each call but the first."""
         done: list[Pixels] = []
         while len(done) < len(asked):
-            part = asked[len(done) : len(done) + self._most]
+            part = asked[len(done) : len(done) + self._limit.most]
             try:
                 done += self._change_together(part)
             except TaskFailed as failure:
                 if failure.code is not FailureCode.GPU_OOM or len(part) == 1:
                     raise
-                self._most = max(1, len(part) // 2)
-                _logger.warning("the device is out of memory; the batch is halved", batch_size=self._most)
+                self._limit.halve(len(part))
+                _logger.warning("the device is out of memory; the batch is halved", batch_size=self._limit.most)
+            if len(done) < len(asked):
+                check()
         return done
 
     def _change_together(self, part: Sequence[_TrackedFrame]) -> Sequence[Pixels]:

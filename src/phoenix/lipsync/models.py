@@ -9,6 +9,7 @@ from phoenix.catalog.postprocessors import LipModelSpec, Postprocessor
 from phoenix.errors import FailureCode, Stage, TaskFailed, install_extra
 
 if TYPE_CHECKING:
+    from phoenix.lipsync.face_engine import BatchLimit
     from phoenix.lipsync.faces import DetectedFace, FaceBox, FaceFinder
     from phoenix.lipsync.interface import LipModel, TalkingEngine
 
@@ -28,7 +29,7 @@ class TalkingEngines:
         self._device, self._detector = device, detector
         self._threads, self._most_models = threads, most_models
         self._lock = threading.Lock()
-        self._models: OrderedDict[LipModelSpec, LipModel] = OrderedDict()
+        self._models: OrderedDict[LipModelSpec, tuple[LipModel, BatchLimit]] = OrderedDict()
         self._face: DetectedFace | None = None
 
     def open(self, spec: LipModelSpec, box: "FaceBox | None") -> "TalkingEngine":
@@ -42,7 +43,10 @@ class TalkingEngines:
 
         with self._lock:
             faces = self.find_faces(box)
-            return DrawnMouth(faces) if spec.format == "drawn" else FaceEngine(self._find_model(spec), faces)
+            if spec.format == "drawn":
+                return DrawnMouth(faces)
+            model, limit = self._find_model(spec)
+            return FaceEngine(model, faces, limit)
 
     def uses_gpu(self, spec: LipModelSpec) -> bool:
         """Whether the engine of an entry works on a GPU, of which it needs a slot then."""
@@ -63,7 +67,7 @@ class TalkingEngines:
     def open_model(self, spec: LipModelSpec) -> "LipModel":
         """Opens the file of an entry that has one. Raises `TaskFailed` (MODEL_UNAVAILABLE)."""
         with self._lock:
-            return self._find_model(spec)
+            return self._find_model(spec)[0]
 
     def find_faces(self, box: "FaceBox | None") -> "FaceFinder":
         """Returns what finds the face: at `box`, or else the detector. Raises `TaskFailed` (MODEL_UNAVAILABLE)."""
@@ -80,9 +84,12 @@ class TalkingEngines:
             self._face = DetectedFace(spec, self._detector, device="cpu")
         return self._face
 
-    def _find_model(self, spec: LipModelSpec) -> "LipModel":
+    def _find_model(self, spec: LipModelSpec) -> "tuple[LipModel, BatchLimit]":
+        from phoenix.lipsync.face_engine import BatchLimit  # noqa: PLC0415
+
         if spec not in self._models:
-            self._models[spec] = self._open_model(spec)
+            model = self._open_model(spec)
+            self._models[spec] = model, BatchLimit(model.batch_size)
             while len(self._models) > self._most_models:
                 self._models.popitem(last=False)
         self._models.move_to_end(spec)

@@ -8,7 +8,7 @@ import pytest
 from fixtures.tiny_lips import lip_spec, noise, write_wav2lip
 from phoenix.catalog.postprocessors import LipModelSpec
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.lipsync.face_engine import FaceEngine, cut, paste
+from phoenix.lipsync.face_engine import BatchLimit, FaceEngine, cut, paste
 from phoenix.lipsync.faces import FaceBox, FixedFace
 from phoenix.lipsync.features import MelFeatures, mel_spectrogram
 from phoenix.lipsync.interface import SPEECH_RATE_HZ, Pixels, SoundFeatures, Speech, SyncCounts
@@ -115,6 +115,22 @@ def test_a_memory_shortage_halves_the_batch_and_loses_no_frame() -> None:
     assert lips.calls == [4, 2, *[1] * 8]
 
 
+def test_a_memory_shortage_is_remembered_for_later_syncs() -> None:
+    lips = WhiteLips(fits=2)
+    engine = FaceEngine(lips, FixedFace(BOX), BatchLimit(4))
+    for _ in range(2):
+        list(engine.sync(frames_of(range(1, 5)), 25, noise(1), Watching()))
+    assert lips.calls == [4, 2, 2, 2, 2]
+
+
+def test_a_stop_is_seen_between_the_parts_of_a_batch() -> None:
+    lips = WhiteLips()
+    engine = FaceEngine(lips, FixedFace(BOX), BatchLimit(1))
+    with pytest.raises(InterruptedError):
+        list(engine.sync(frames_of([1] * 4), 25, noise(1), Watching(stop_at=0)))
+    assert lips.calls == [1]
+
+
 def test_a_shortage_with_one_face_is_the_failure_of_the_task() -> None:
     engine = FaceEngine(WhiteLips(fits=0), FixedFace(BOX))
     with pytest.raises(TaskFailed, match="full"):
@@ -146,6 +162,7 @@ def test_an_engine_is_opened_by_its_entry_and_its_file_once(tmp_path) -> None:
     assert isinstance(first, FaceEngine)
     assert isinstance(second, FaceEngine)
     assert first.model is second.model
+    assert first.limit is second.limit
 
 
 def test_without_a_box_and_a_detector_the_remedy_is_named() -> None:

@@ -10,9 +10,11 @@ from itertools import islice, repeat
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from phoenix.catalog.stored_entries import EntryChanged, restore_lip_model
 from phoenix.contract import MediaInfo, ResolvedLipsync
+from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.lipsync.faces import FaceBox
@@ -105,8 +107,7 @@ class LipsyncWork:
             self.observer.on_stage(Stage.POSTPROCESS)
             made = engine.sync(frames, float(picture.fps), speech, self.watched)
             encoding = self.observer.ffmpeg_callbacks()
-            chunks = (frame.data for frame in made)
-            encode_frames(chunks, picture, silent, tools=tools, num_frames=num_frames, callbacks=encoding)
+            encode_frames(self._shown(made), picture, silent, tools=tools, num_frames=num_frames, callbacks=encoding)
         if self.watched.counts.without_face == num_frames:
             raise invalid_media("no face appears in the video; give the box of the face", Stage.POSTPROCESS)
         with self.observer.stopwatch.timing(Stage.ASSEMBLE):
@@ -115,6 +116,15 @@ class LipsyncWork:
             length_s = info.video_duration_s or info.duration_s or 0
             write_poster(self.output, self.poster, duration_s=length_s, tools=tools, callbacks=callbacks)
         return info
+
+    def _shown(self, made: Iterator[Pixels]) -> Iterator[memoryview]:
+        """The frames as the encoder takes them. Some of them are previews."""
+        throttle = PreviewThrottle(self.context.settings.engine.preview_interval_s)
+        for frame in made:
+            if throttle.is_due():
+                height, width = frame.shape[:2]
+                self.observer.on_preview(to_jpeg(Image.fromarray(frame).resize(preview_size(width, height))))
+            yield frame.data
 
     def _measure(self) -> tuple[int, Picture]:
         """The frames that the video has, none for a still picture, and the picture of the result."""
