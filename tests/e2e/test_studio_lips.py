@@ -58,15 +58,15 @@ async def drag(page: Page, *points: tuple[float, float]) -> None:
     await page.evaluate("document.querySelector('.face-stage').dispatchEvent(new PointerEvent('pointerup'))")
 
 
-async def test_a_box_that_is_drawn_on_the_picture_is_where_the_face_speaks(
-    studio: Page, up: UpProcess, tmp_path: Path
-):
+async def test_a_box_that_is_drawn_on_the_picture_is_where_the_face_speaks(studio: Page, up: UpProcess, tmp_path: Path):
     Image.new("RGB", (320, 240), (214, 170, 146)).save(tmp_path / "face.png")
     (tmp_path / "voice.wav").write_bytes(tone(0.5))
     await studio.evaluate("document.getElementById('lips').open = true")
     await studio.wait_until("document.getElementById('lips-model').value")
     await choose(studio, "lips-face", tmp_path / "face.png")
-    await studio.wait_until("document.querySelector('.face-stage img')?.complete && !document.querySelector('.face').hidden")
+    await studio.wait_until(
+        "document.querySelector('.face-stage img')?.complete && !document.querySelector('.face').hidden"
+    )
     await drag(studio, (0.25, 0.25), (0.5, 0.5), (0.75, 0.75))
     assert await studio.evaluate(NUMBERS) == pytest.approx([80, 60, 160, 120], abs=2)
     assert await studio.evaluate(f"!{BOX}.hidden")

@@ -105,7 +105,9 @@ async def test_an_agent_makes_a_face_say_a_sound(mcp_server: McpServer) -> None:
     files = {"face.png": picture.getvalue(), "voice.wav": tone(0.5)}
     async with mcp_server.over_http(mcp_server.key) as client:
         face, voice = [
-            job_of(await call(client, "upload_file", data=base64.b64encode(data).decode(), filename=name))["artifact_id"]
+            job_of(await call(client, "upload_file", data=base64.b64encode(data).decode(), filename=name))[
+                "artifact_id"
+            ]
             for name, data in files.items()
         ]
         made = job_of(await call(client, "sync_lips", video=face, audio=voice, box=[16, 0, 64, 64], title="Hello"))

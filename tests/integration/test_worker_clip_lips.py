@@ -1,4 +1,4 @@
-"""The lips of clips through a worker: they follow the narration or the audio, in the picture and in the order of tasks."""
+"""The lips of clips through a worker: they follow the narration or the audio, and wait for what they say."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from fixtures.speech import SPEECH_PATH, service_settings
 from fixtures.tiny_lips import syllables, write_detector, write_wav2lip
 from fixtures.workplace import OWNER, OpenHarness, WorkerHarness
 from phoenix.catalog.catalog import load_catalog
-from phoenix.catalog.clip_postprocessing import LipRules
 from phoenix.catalog.request_validation import AdmissionLimits, admit_reel
 from phoenix.contract import ArtifactKind, JobOptions, JobState, MediaInfo, ReelRequest, ResolvedReel, ResolvedVoice
 from phoenix.jobs.lifecycle import TaskKind, TaskState
@@ -44,7 +43,7 @@ def reel_of(harness: WorkerHarness, clips: list[dict[str, Any]], **body: Any) ->
         request,
         load_catalog(settings.engine.catalog_file),
         default_model="animatic",
-        limits=AdmissionLimits(lips=LipRules(finds_faces=settings.lipsync.face_detector is not None)),
+        limits=AdmissionLimits(finds_faces=settings.lipsync.face_detector is not None),
         draw_seed=lambda: 7,
         media={str(artifact_id): info for artifact_id, info in named.items()},
     )

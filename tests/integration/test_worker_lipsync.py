@@ -17,6 +17,7 @@ from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.lipsync_validation import admit_lipsync
 from phoenix.contract import ArtifactKind, JobState, LipsyncRequest, MediaInfo
 from phoenix.errors import FailureCode, Stage
+from phoenix.jobs.lifecycle import TaskKind
 from phoenix.jobs.repository import FullJob
 from phoenix.lipsync.interface import SPEECH_RATE_HZ, Speech
 from phoenix.media.probe import ProbeLimits, probe_media
@@ -64,6 +65,7 @@ async def submit(harness: WorkerHarness, video: Path, audio: Path, **fields: Any
         default_model="drawn-mouth",
         finds_faces=settings.lipsync.face_detector is not None,
         max_duration_s=600,
+        part_s=settings.lipsync.part_s,
         media=info,
     )
     return await harness.submit(resolved)
@@ -123,10 +125,13 @@ async def test_the_face_is_shown_while_it_is_made(open_harness: OpenHarness, med
     assert b"data:image/jpeg;base64," in message["data"]
 
 
-@pytest.mark.parametrize(("when_shorter", "frames"), [("loop", 50), ("hold", 50), ("trim", 20)])
+@pytest.mark.parametrize(
+    ("when_shorter", "frames", "part_s"), [("loop", 50, 60), ("loop", 50, 1), ("hold", 50, 1), ("trim", 20, 60)]
+)
 async def test_a_video_that_is_shorter_than_the_sound_is_made_to_fit(
-    harness: WorkerHarness, media: MediaMaker, tmp_path: Path, when_shorter: str, frames: int
+    open_harness: OpenHarness, media: MediaMaker, tmp_path: Path, when_shorter: str, frames: int, part_s: float
 ) -> None:
+    harness = await open_harness(lipsync=LipsyncSettings(part_s=part_s))
     ramp = media.folder / "ramp.mp4"
     graph = "color=black:s=160x128:r=20:d=1,geq=lum=40+N*9:cb=128:cr=128"
     media.ffmpeg("-f", "lavfi", "-i", graph, "-c:v", "libx264", "-pix_fmt", "yuv420p", str(ramp))
@@ -143,6 +148,41 @@ async def test_a_video_that_is_shorter_than_the_sound_is_made_to_fit(
         assert abs(shades[45] - shades[5]) <= 3
     if when_shorter == "hold":
         assert abs(shades[20:] - shades[19]).max() <= 3
+
+
+async def test_a_long_lip_sync_is_made_in_parts_as_it_is_made_at_once(
+    open_harness: OpenHarness, media: MediaMaker, face: Path, tmp_path: Path
+) -> None:
+    speech = syllables(2.6)
+    harness = await open_harness(lipsync=LipsyncSettings(part_s=1))
+    sound = write_speech(media, speech)
+    job = await run(harness, face, sound)
+    assert [task.kind for task in job.tasks] == [*[TaskKind.LIPSYNC] * 3, TaskKind.ASSEMBLE]
+    made = pictures_of(await result_of(harness, job, tmp_path))
+    whole = await open_harness()
+    expected = pictures_of(await result_of(whole, await run(whole, face, sound), tmp_path))
+    assert made.shape == expected.shape == (65, 128, 160, 3)
+    assert abs(made - expected).mean(axis=(1, 2, 3)).max() < 1
+    assert len(await harness.artifacts(job.row.id, ArtifactKind.CLIP)) == 3
+    assert len(await harness.artifacts(job.row.id, ArtifactKind.THUMBNAIL)) == 1
+
+
+async def test_parts_without_a_face_fail_only_together(
+    open_harness: OpenHarness, media: MediaMaker, tmp_path: Path
+) -> None:
+    """The first half of the video is dark, and the second half white, which is a face to the detector."""
+    halves = media.folder / "halves.mp4"
+    graph = "color=black:s=160x128:r=20:d=2,geq=lum='if(lt(N,20),16,235)':cb=128:cr=128"
+    media.ffmpeg("-f", "lavfi", "-i", graph, "-c:v", "libx264", "-pix_fmt", "yuv420p", str(halves))
+    detector = write_detector(tmp_path / "faces.onnx")
+    harness = await open_harness(lipsync=LipsyncSettings(face_detector=str(detector), part_s=1))
+    sound = write_speech(media, syllables(2))
+    job = await run(harness, halves, sound, box=None)
+    assert job.row.state is JobState.SUCCEEDED, job.row.error
+    assert [bool(task.checks) for task in job.tasks] == [True, False, False]
+    dark = await run(harness, media.video("dark.mp4", size="160x128", source="color=black"), sound, box=None)
+    assert dark.row.error is not None
+    assert (dark.row.error["code"], dark.row.error["stage"]) == (FailureCode.MEDIA_INVALID, Stage.ASSEMBLE)
 
 
 async def test_the_sound_of_the_video_can_be_kept(harness: WorkerHarness, media: MediaMaker, tmp_path: Path) -> None:

@@ -32,14 +32,7 @@ from phoenix.api.uploads import ProbedUpload, UploadStore, UploadStoreDep, quota
 from phoenix.catalog.catalog import Catalog
 from phoenix.catalog.conditions import KnownClips, KnownMedia
 from phoenix.catalog.lipsync_validation import admit_lipsync
-from phoenix.catalog.request_validation import (
-    SEED_SPACE,
-    AdmissionLimits,
-    LipRules,
-    admit_reel,
-    admit_soundtrack,
-    admit_stitch,
-)
+from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, admit_reel, admit_soundtrack, admit_stitch
 from phoenix.contract import (
     Job,
     LipsyncRequest,
@@ -111,7 +104,8 @@ class RequestResolver:
         limits = AdmissionLimits(
             max_reel_duration_s=self.settings.limits.max_reel_duration_s,
             max_frame_pixels=self.settings.limits.max_upload_frame_pixels,
-            lips=LipRules(self.settings.lipsync.default_model, self.settings.lipsync.face_detector is not None),
+            default_lip_model=self.settings.lipsync.default_model,
+            finds_faces=self.settings.lipsync.face_detector is not None,
         )
         match body:
             case ReelRequest():
@@ -133,9 +127,10 @@ class RequestResolver:
                 return admit_lipsync(
                     body,
                     self.catalog,
-                    default_model=limits.lips.default_model,
-                    finds_faces=limits.lips.finds_faces,
+                    default_model=limits.default_lip_model,
+                    finds_faces=limits.finds_faces,
                     max_duration_s=limits.max_reel_duration_s,
+                    part_s=self.settings.lipsync.part_s,
                     media=media,
                 )
 

@@ -104,8 +104,8 @@ def store_postprocessors(clips: Iterable[ResolvedClip], catalog: Catalog) -> dic
 class LipRules:
     """What this server can do for the lips of clips. `finds_faces`: whether its workers have a face detector."""
 
-    default_model: str = "drawn-mouth"
-    finds_faces: bool = False
+    default_model: str
+    finds_faces: bool
 
 
 def resolve_lips(
@@ -119,12 +119,14 @@ def resolve_lips(
             " and give the clip the length of its narration",
         )
     return [
-        None if clip.lip_sync is None else _resolve_lips(clip, clip.lip_sync, index, model, catalog, report, size, rules)
+        None
+        if clip.lip_sync is None
+        else _resolve_lips(clip, clip.lip_sync, index, model, catalog, report, size, rules)
         for index, clip in enumerate(request.clips)
     ]
 
 
-def _resolve_lips(  # noqa: PLR0913, PLR0917 - one clip, and all that it is checked against
+def _resolve_lips(
     clip: ClipRequest,
     asked: ClipLipsync,
     index: int,
@@ -176,7 +178,10 @@ def puppet_face(size: Size) -> FaceRegion:
     height = min(0.44 * size.height, 0.75 * size.width)
     width = 0.8 * height
     return FaceRegion(
-        x=round((size.width - width) / 2), y=round(0.13 * size.height), width=max(16, round(width)), height=max(16, round(height))
+        x=round((size.width - width) / 2),
+        y=round(0.13 * size.height),
+        width=max(16, round(width)),
+        height=max(16, round(height)),
     )
 
 

@@ -1,5 +1,6 @@
 """Decides whether a lip-sync can be made, and fills in every default. Pure: the caller looks up media."""
 
+import math
 from collections.abc import Mapping
 
 from phoenix.catalog import resolve
@@ -8,7 +9,7 @@ from phoenix.catalog.conditions import find_artifact
 from phoenix.catalog.resolve import ValidationReport
 from phoenix.catalog.stored_entries import store_postprocessor
 from phoenix.clock import in_seconds
-from phoenix.contract import LipsyncRequest, MediaInfo, ResolvedLipsync
+from phoenix.contract import MAX_CLIPS, LipsyncRequest, MediaInfo, ResolvedLipsync
 
 _TOLERANCE_S = 1e-6
 
@@ -20,11 +21,13 @@ def admit_lipsync(
     default_model: str,
     finds_faces: bool,
     max_duration_s: float,
+    part_s: float = 60,
     media: Mapping[str, MediaInfo],
 ) -> ResolvedLipsync:
     """The lip-sync as it will be made. Raises `InvalidRequest` with all of its field errors.
 
     `finds_faces`: whether the workers have a face detector. `max_duration_s`: the longest result of this server.
+    `part_s`: about how long the parts are in which a long result is made.
     """
     report = ValidationReport()
     model = request.model or default_model
@@ -58,6 +61,7 @@ def admit_lipsync(
         height=max(2, (video.height or 0) // 2 * 2),
         fps=video.fps if video.media == "video" and video.fps else spec.fps,
         duration_s=duration_s,
+        parts=min(MAX_CLIPS, max(1, math.ceil(duration_s / part_s - _TOLERANCE_S))),
     )
 
 

@@ -60,7 +60,13 @@ class AdmissionLimits:
 
     max_reel_duration_s: float = 600
     max_frame_pixels: int = 33_177_600
-    lips: LipRules = LipRules()
+    default_lip_model: str = "drawn-mouth"
+    finds_faces: bool = False
+    """Whether the workers have a face detector."""
+
+    @property
+    def of_lips(self) -> LipRules:
+        return LipRules(self.default_lip_model, self.finds_faces)
 
 
 SEED_SPACE = 2**32
@@ -94,7 +100,7 @@ def admit_reel(
     rates = resolve_rates(request, model, catalog, report)
     upscale = resolve_upscale(request, catalog, report, made=size, max_frame_pixels=limits.max_frame_pixels)
     shown = size if upscale is None else Size(upscale.width, upscale.height)
-    lips = resolve_lips(request, model, catalog, report, size=shown, rules=limits.lips)
+    lips = resolve_lips(request, model, catalog, report, size=shown, rules=limits.of_lips)
     seed = draw_seed() if request.seed is None else request.seed
     terms = _Terms(request, model, quality, adapters, size, rates, upscale, lips, seed, files)
     clips = _resolve_clips(terms, report)

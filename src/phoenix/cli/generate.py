@@ -38,8 +38,8 @@ from phoenix.cli.inputs.arguments import (
     FirstFrameOption,
     LastFrameOption,
     ReferenceOption,
-    RoleTexts,
     SourceVideoOption,
+    role_texts,
 )
 from phoenix.cli.inputs.edits import (
     InsertOption,
@@ -145,12 +145,10 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     """Make a reel, and wait for its video."""
     given = {"model": model, "quality": quality, "steps": steps, "seed": seed, "loras": parse_loras(lora)}
     given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
-    given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}
-    given |= {"captions": captions, "voice": voice, "caption": caption, "narration": narration}
-    given |= {"lip_sync": lip_sync} | hold_of(hold)
+    given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound} | hold_of(hold)
+    given |= {"captions": captions, "voice": voice, "caption": caption, "narration": narration, "lip_sync": lip_sync}
     given |= {"on_failed_check": on_failed_check, "title": title, "tags": tag}
-    frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
-    frames |= {"reference": reference, "source_video": source_video}
+    frames = role_texts(first_frame, last_frame, reference, source_video)
     reel = read_reel(prompts, file)
     local = LocalFiles(read_inputs(len(reel["clips"]), audio=audio, by_role=frames, further=condition, extends=extends))
     check = _unchecked if url else _check_here(reel, given, crossfade_s, local)

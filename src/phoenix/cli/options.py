@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from phoenix.catalog.catalog import Catalog, load_catalog
-from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, LipRules, admit_reel
+from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, admit_reel
 from phoenix.cli.console import USAGE, err, printable, read_settings
 from phoenix.cli.inputs.reel_inputs import ReelInputs
 from phoenix.cli.inputs.spoken_texts import with_moved_lips, with_texts
@@ -298,7 +298,8 @@ def resolve_reel(
         limits=AdmissionLimits(
             max_reel_duration_s=settings.limits.max_reel_duration_s,
             max_frame_pixels=settings.limits.max_upload_frame_pixels,
-            lips=LipRules(settings.lipsync.default_model, settings.lipsync.face_detector is not None),
+            default_lip_model=settings.lipsync.default_model,
+            finds_faces=settings.lipsync.face_detector is not None,
         ),
         draw_seed=lambda: secrets.randbelow(SEED_SPACE),
         media=None if local is None else local.probe(ProbeLimits.from_settings(settings)),

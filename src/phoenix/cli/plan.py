@@ -27,8 +27,8 @@ from phoenix.cli.inputs.arguments import (
     FirstFrameOption,
     LastFrameOption,
     ReferenceOption,
-    RoleTexts,
     SourceVideoOption,
+    role_texts,
 )
 from phoenix.cli.inputs.reel_inputs import read_inputs
 from phoenix.cli.inputs.spoken_texts import (
@@ -107,11 +107,9 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     """
     given = {"model": model, "quality": quality, "steps": steps, "seed": seed, "loras": parse_loras(lora)}
     given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
-    given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}
-    given |= {"captions": captions, "voice": voice, "caption": caption, "narration": narration}
-    given |= {"lip_sync": lip_sync} | hold_of(hold)
-    frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
-    frames |= {"reference": reference, "source_video": source_video}
+    given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound} | hold_of(hold)
+    given |= {"captions": captions, "voice": voice, "caption": caption, "narration": narration, "lip_sync": lip_sync}
+    frames = role_texts(first_frame, last_frame, reference, source_video)
     reel = read_reel(prompts, file)
     local = LocalFiles(read_inputs(len(reel["clips"]), audio=audio, by_role=frames, further=condition, extends=extends))
     settings = read_settings()
@@ -121,7 +119,6 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
         request = make_request(reel, given, crossfade_s, local=local, check_further=check)
         resolved = resolve_reel(request, catalog, settings, local=local)
         lines = [*plan_lines(resolved, catalog.get(resolved.model), audio), *condition_lines(resolved, local)]
-        lines += lip_lines(resolved)
         _show(resolved, request, lines, as_json=as_json)
 
 
@@ -146,6 +143,7 @@ def plan_lines(reel: ResolvedReel, model: ModelSpec, audio: Path | None = None) 
     yield f"  picture   {reel.width}x{reel.height} ({reel.resolution} {reel.aspect_ratio}) at {reel.fps} fps"
     if changes := _changes(reel):
         yield f"  after     {changes}"
+    yield from lip_lines(reel)
     length_s = joined_length_s(reel.transition, reel.part_lengths_s)
     yield f"  length    {format_seconds(length_s)} of {_count_clips(reel)}{_joints(reel)}"
     sounds = [printable(audio.name)] if audio else []

@@ -133,8 +133,8 @@ class ClipCheck(View):
     # Plain text: a code of a later version must not make the job unreadable.
     code: str = Field(
         description="`BLACK`: every frame is black. `FROZEN`: nothing moves, in the whole clip or for two seconds. "
-        "`SILENT`: its sound is silent. `CLIPPED_SOUND`: its sound is cut off at full scale. `NO_FACE`: its lips should "
-        "move, and no frame has a face."
+        "`SILENT`: its sound is silent. `CLIPPED_SOUND`: its sound is cut off at full scale. `NO_FACE`: its lips "
+        "should move, and no frame has a face."
     )
     message: str
 

@@ -72,7 +72,9 @@ class ResolvedClip(View):
     interpolate: str | None = Field(
         default=None, description="What makes the frames for `output_fps`; frames are repeated or left out if null."
     )
-    lip_sync: ResolvedClipLips | None = Field(default=None, description="Null if its lips stay as its model makes them.")
+    lip_sync: ResolvedClipLips | None = Field(
+        default=None, description="Null if its lips stay as its model makes them."
+    )
     loras: list[ResolvedLora] = Field(
         default_factory=list[ResolvedLora], description="In the order of their ids; the adapters of the tier included."
     )
@@ -249,6 +251,7 @@ class ResolvedLipsync(View):
     height: int = Field(description="Pixels of the result.")
     fps: float = Field(description="Frame rate of the result.")
     duration_s: float = Field(description="Length of the result, as far as it is known before.")
+    parts: int = Field(default=1, description="In how many parts its frames are made, by as many workers as are free.")
 
 
 ResolvedRequest = Annotated[

@@ -33,7 +33,7 @@ class TaskState(StrEnum):
 class TaskKind(StrEnum):
     """What a task makes: a clip, the speech of a clip, the soundtrack, the output, or what a player loads of a clip.
 
-    A lip-sync makes the output of its job alone.
+    A lip-sync makes the output of its job alone, or a part of the frames.
     """
 
     RENDER = "render"
@@ -42,6 +42,11 @@ class TaskKind(StrEnum):
     ASSEMBLE = "assemble"
     SEGMENT = "segment"
     LIPSYNC = "lipsync"
+
+    @property
+    def makes_frames(self) -> bool:
+        """Whether the task makes frames of the result, which take most of the time of a job."""
+        return self in (TaskKind.RENDER, TaskKind.LIPSYNC)
 
     @property
     def decides_job(self) -> bool:

@@ -51,13 +51,14 @@ def _find_recorded(task: RecordedTask) -> ClipProgress | None:
 
 def job_progress(tasks: Sequence[WeightedTask]) -> float:
     """Fraction of the job that is safely done: running clips count only once they have succeeded."""
-    clips = [task for task in tasks if task.kind is TaskKind.RENDER]
-    others = [task for task in tasks if task.kind is not TaskKind.RENDER and task.kind.decides_job]
+    clips = [task for task in tasks if task.kind.makes_frames]
+    others = [task for task in tasks if not task.kind.makes_frames and task.kind.decides_job]
     media = sum(task.state is TaskState.SUCCEEDED for task in others) / len(others) if others else 1.0
     if not clips:
         return media
     done = [float(task.state is TaskState.SUCCEEDED) for task in clips]
-    return (1 - MEDIA_SHARE) * weigh(done, [task.weight for task in clips]) + MEDIA_SHARE * media
+    made = weigh(done, [task.weight for task in clips])
+    return (1 - MEDIA_SHARE) * made + MEDIA_SHARE * media if others else made
 
 
 def weigh(fractions: Sequence[float], weights: Sequence[float]) -> float:

@@ -99,10 +99,12 @@ class DrawnMouth:
 
     faces: FaceFinder
 
-    def sync(self, frames: Iterable[Pixels], fps: float, speech: Speech, observer: SyncObserver) -> Iterator[Pixels]:
+    def sync(
+        self, frames: Iterable[Pixels], fps: float, speech: Speech, observer: SyncObserver, *, first: int = 0
+    ) -> Iterator[Pixels]:
         shapes = SpeechShapes(speech, fps)
         counts = SyncCounts()
-        for index, (frame, box) in enumerate(track(frames, self.faces)):
+        for index, (frame, box) in enumerate(track(frames, self.faces), first):
             counts = counts.plus(SyncCounts(1, without_face=int(box is None)))
             observer.on_frames(counts)
             yield frame if box is None else draw_mouth(frame, box, shapes.at(index))

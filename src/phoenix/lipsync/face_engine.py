@@ -51,21 +51,31 @@ class FaceEngine:
     faces: FaceFinder
     limit: BatchLimit | None = None
 
-    def sync(self, frames: Iterable[Pixels], fps: float, speech: Speech, observer: SyncObserver) -> Iterator[Pixels]:
+    def sync(
+        self, frames: Iterable[Pixels], fps: float, speech: Speech, observer: SyncObserver, *, first: int = 0
+    ) -> Iterator[Pixels]:
         features = self.model.hear(speech, fps)
         batches = _Batches(self.model, features, self.limit or BatchLimit(self.model.batch_size))
         counts = SyncCounts()
-        for group in _in_groups(_tracked(frames, self.faces, fps, speech), self.model.batch_size):
+        for group in _in_groups(_tracked(frames, self.faces, fps, speech, first), self.model.batch_size):
             asked = [each for each in group if not each.is_kept]
-            changed = dict(zip((each.index for each in asked), batches.change(asked, partial(observer.on_frames, counts)), strict=True))
+            changed = dict(
+                zip(
+                    (each.index for each in asked),
+                    batches.change(asked, partial(observer.on_frames, counts)),
+                    strict=True,
+                )
+            )
             counts = counts.plus(_count(group))
             observer.on_frames(counts)
             for each in group:
                 yield changed.get(each.index, each.frame)
 
 
-def _tracked(frames: Iterable[Pixels], faces: FaceFinder, fps: float, speech: Speech) -> Iterator[_TrackedFrame]:
-    for index, (frame, box) in enumerate(track(frames, faces)):
+def _tracked(
+    frames: Iterable[Pixels], faces: FaceFinder, fps: float, speech: Speech, first: int
+) -> Iterator[_TrackedFrame]:
+    for index, (frame, box) in enumerate(track(frames, faces), first):
         yield _TrackedFrame(index, frame, box, is_silent(speech, index, fps))
 
 
@@ -87,7 +97,7 @@ class _Batches:
         self._model, self._features, self._limit = model, features, limit
 
     def change(self, asked: Sequence[_TrackedFrame], check: Callable[[], None]) -> Sequence[Pixels]:
-        """Returns the changed frames. Raises `TaskFailed`, and the errors of `check`, before each call but the first."""
+        """Returns the changed frames. Raises `TaskFailed`, and between two calls the errors of `check`."""
         done: list[Pixels] = []
         while len(done) < len(asked):
             part = asked[len(done) : len(done) + self._limit.most]

@@ -86,10 +86,13 @@ class SyncObserver(Protocol):
 class TalkingEngine(Protocol):
     """Makes the face in a video say a sound."""
 
-    def sync(self, frames: Iterable[Pixels], fps: float, speech: Speech, observer: SyncObserver) -> Iterator[Pixels]:
+    def sync(
+        self, frames: Iterable[Pixels], fps: float, speech: Speech, observer: SyncObserver, *, first: int = 0
+    ) -> Iterator[Pixels]:
         """Returns as many frames as come, each in its size, in order. They are made while they are read.
 
-        Does not change the frames that it gets. Raises `TaskFailed`, and the errors of `frames` and `observer`.
+        `first`: the number of the first of them, where the speech begins with frame 0. Does not change the frames that
+        it gets. Raises `TaskFailed`, and the errors of `frames` and `observer`.
         """
         ...
 

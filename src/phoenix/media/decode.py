@@ -66,17 +66,18 @@ def open_frames(
     pipe: Path,
     *,
     num_frames: int,
+    start: int = 0,
     tools: MediaTools,
     limits: ProbeLimits,
     callbacks: FfmpegCallbacks = NO_CALLBACKS,
 ) -> Generator[Iterator[bytes]]:
-    """Yields the first frames of `video` as rgb24, in the size and at the rate of `picture`, one at a time.
+    """Yields frames of `video` from `start` on as rgb24, in the size and at the rate of `picture`, one at a time.
 
     Makes a named pipe at `pipe` for the time of the block. At the end of the block the decoder has ended, also if
     frames are left. Reading raises `TaskFailed`, and `MediaStopped` on a stop.
     """
     found, is_over = _probe(video, limits), Event()
-    segment = commands.Segment(found.timeline.get_picture(video), 0, num_frames, found.colour or BT709)
+    segment = commands.Segment(found.timeline.get_picture(video), start, start + num_frames, found.colour or BT709)
     command = commands.decode_frames(segment, picture, pipe)
     patient = replace(tools, timeout_s=_AS_LONG_AS_THE_READER_S)
     watched = FfmpegCallbacks(lambda: is_over.is_set() or callbacks.should_stop(), callbacks.on_progress)

@@ -52,6 +52,9 @@ class LipsyncSettings(SettingsGroup):
     face_detector: str | None = Field(
         default=None, description="ONNX file in the form of CenterFace; a request must give the box if unset."
     )
+    part_s: float = Field(
+        default=60, ge=1, description="A longer lip-sync is made in parts of about so many seconds, by several workers."
+    )
 
 
 class FramesSettings(SettingsGroup):

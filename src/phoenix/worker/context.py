@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from phoenix import __version__
 from phoenix.catalog.catalog import Catalog
-from phoenix.contract import MediaInfo
+from phoenix.contract import MediaInfo, ResolvedSoundtrack
 from phoenix.db import Database
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slot_queue import DeviceSlots, SharedSlots
@@ -25,7 +25,7 @@ from phoenix.ids import JobId, TaskId
 from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
 from phoenix.lipsync.models import TalkingEngines
-from phoenix.media.credentials.signing import SigningCertificate
+from phoenix.media.credentials.signing import C2PA_PACKAGE, SigningCertificate, describe_origin, sign_video
 from phoenix.media.encoders import open_tools
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress, find_ffmpeg_version
 from phoenix.media.probe import ProbeLimits
@@ -143,6 +143,9 @@ MEDIA_TYPES = {
 }
 
 
+POSTER = MediaInfo(media="image", format="jpeg")
+
+
 @dataclass(frozen=True)
 class WorkerContext:
     """What every task of a worker process uses."""
@@ -199,6 +202,17 @@ class WorkerContext:
             sha256=stored.sha256,
             info=info,
         )
+
+    async def sign_result(self, lease: HeldLease, output: Path) -> dict[str, str]:
+        """Signs the result where the operator has a certificate. Returns the version of the package that did."""
+        request = lease.claim.request
+        if self.certificate is None or isinstance(request, ResolvedSoundtrack):
+            return {}
+        signed = output.with_name("signed.mp4")
+        version = await self.threads.run(sign_video, output, signed, describe_origin(request), self.certificate)
+        signed.replace(output)
+        lease.record_progress()
+        return {C2PA_PACKAGE: version}
 
     def close(self, *, is_idle: bool) -> None:
         """Releases threads and files, and the models too if no render is running (`is_idle`)."""

@@ -24,7 +24,6 @@ from phoenix.media.captions.cues import Cue, plan_cues
 from phoenix.media.captions.drawing import add_caption_track, burn_captions
 from phoenix.media.captions.layout import lay_out, track_box
 from phoenix.media.captions.subtitle_files import write_srt, write_vtt
-from phoenix.media.credentials.signing import C2PA_PACKAGE, describe_origin, sign_video
 from phoenix.media.encode import write_poster
 from phoenix.media.errors import invalid_media
 from phoenix.media.fetch import fetch_file
@@ -37,14 +36,12 @@ from phoenix.media.reel.window_sound import AddedSound
 from phoenix.media.soundtrack import mix_narration, mix_soundtrack, mux_soundtrack, prepare_soundtrack
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.context import WorkerContext, cancel_on_stop, ffmpeg_callbacks, retry_until_available
+from phoenix.worker.context import POSTER, WorkerContext, cancel_on_stop, ffmpeg_callbacks, retry_until_available
 from phoenix.worker.leases import HeldLease
 from phoenix.worker.narration import NO_NARRATION, Narration, fetch_narration, fetch_speeches, read_held_frames
 from phoenix.worker.render_observer import Stopwatch
 
 _logger = get_logger(__name__)
-
-POSTER = MediaInfo(media="image", format="jpeg")
 
 
 async def make_soundtrack(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
@@ -155,25 +152,13 @@ async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
         output, poster = folder / OutputName.OUTPUT, folder / OutputName.THUMBNAIL
         with stopwatch.timing(Stage.ASSEMBLE):
             info = await context.threads.run(join_parts, inputs, output, poster, context.tools, ffmpeg_callbacks(lease))
-            signed_by = await sign_result(context, lease, output)
+            signed_by = await context.sign_result(lease, output)
         with stopwatch.timing(Stage.UPLOAD):
             thumbnail = await context.upload_result(lease, OutputName.THUMBNAIL, poster, POSTER)
             captions = await _upload_captions(context, lease, inputs, info, folder)
             result = await context.upload_result(lease, OutputName.OUTPUT, output, info)
     _logger.info("result assembled", parts=len(inputs.parts), **stopwatch.as_log())
     return replace(result, made_with={**result.made_with, **signed_by}, thumbnail=thumbnail, captions=captions)
-
-
-async def sign_result(context: WorkerContext, lease: HeldLease, output: Path) -> dict[str, str]:
-    """Signs the result where the operator has a certificate. Returns the version of the package that did."""
-    request = lease.claim.request
-    if context.certificate is None or isinstance(request, ResolvedSoundtrack):
-        return {}
-    signed = output.with_name("signed.mp4")
-    version = await context.threads.run(sign_video, output, signed, describe_origin(request), context.certificate)
-    signed.replace(output)
-    lease.record_progress()
-    return {C2PA_PACKAGE: version}
 
 
 async def _upload_captions(

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from phoenix.contract import ResolvedReel
+from phoenix.contract import ResolvedLipsync, ResolvedReel
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.disk_space import is_full_disk
 from phoenix.engine.stop_token import RenderStopped, StopReason
@@ -240,7 +240,7 @@ class Attempt:
             case TaskKind.SOUNDTRACK:
                 return await make_soundtrack(self.context, self.lease)
             case TaskKind.ASSEMBLE:
-                return await assemble(self.context, self.lease)
+                return await self._assemble()
             case TaskKind.SEGMENT:
                 return await make_segments(self.context, self.lease)
             case TaskKind.LIPSYNC:
@@ -248,6 +248,13 @@ class Attempt:
                 from phoenix.worker.lipsyncs import sync_lips  # noqa: PLC0415
 
                 return await sync_lips(self.context, self.lease)
+
+    async def _assemble(self) -> AttemptOutput:
+        if not isinstance(self.lease.claim.request, ResolvedLipsync):
+            return await assemble(self.context, self.lease)
+        from phoenix.worker.lipsyncs.joining import join_lipsync  # noqa: PLC0415 - like its parts
+
+        return await join_lipsync(self.context, self.lease)
 
     async def _record(self, outcome: AttemptOutcome, record: AttemptRecord) -> None:
         """Retries until the outcome is in the database, or the lease is lost."""

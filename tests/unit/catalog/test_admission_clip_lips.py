@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from phoenix.catalog.catalog import Catalog, CatalogError, load_catalog
-from phoenix.catalog.clip_postprocessing import LipRules, puppet_face
+from phoenix.catalog.clip_postprocessing import puppet_face
 from phoenix.catalog.postprocessors import LipModelSpec
 from phoenix.catalog.request_validation import AdmissionLimits, admit_reel
 from phoenix.catalog.resolve import Size
@@ -30,10 +30,18 @@ AUDIO = {"role": "audio", "source": {"artifact_id": SOUND}}
 BOX = {"x": 10, "y": 20, "width": 100, "height": 120}
 
 
-def admit(clip: dict[str, Any], *, model: str = WAN.id, rules: LipRules | None = None, **body: Any) -> ResolvedReel:
+def admit(
+    clip: dict[str, Any], *, model: str = WAN.id, limits: AdmissionLimits | None = None, **body: Any
+) -> ResolvedReel:
     request = ReelRequest.model_validate({"model": model, "clips": [{"prompt": "a face", **clip}], **body})
-    limits = AdmissionLimits(lips=rules or LipRules())
-    return admit_reel(request, CATALOG, default_model=WAN.id, limits=limits, draw_seed=lambda: 7, media=MEDIA)
+    return admit_reel(
+        request,
+        CATALOG,
+        default_model=WAN.id,
+        limits=limits or AdmissionLimits(),
+        draw_seed=lambda: 7,
+        media=MEDIA,
+    )
 
 
 def refusal(clip: dict[str, Any], **arguments: Any) -> tuple[str, str]:
@@ -61,12 +69,13 @@ def test_lips_follow_the_audio_of_their_clip_though_the_model_takes_none():
 def test_the_entry_of_the_lip_model_is_stored_and_gives_the_lip_model_again():
     reel = admit({"narration": "Hello.", "lip_sync": {"box": BOX, "model": "lips"}})
     assert reel.postprocessors["lips"].fields["source"] == "/models/lips.onnx"
-    assert restore_clip_lips(reel.clips[0], reel, CATALOG) == LIPS
+    restored = restore_clip_lips(reel.clips[0], reel, CATALOG)
+    assert restored == LIPS.model_copy(update={"title": "lips"})
 
 
 def test_a_lip_model_that_the_catalog_no_longer_names_changes_the_entries():
     reel = admit({"narration": "Hello.", "lip_sync": {"box": BOX, "model": "lips"}})
-    with pytest.raises(EntryChanged, match="lips came from /models/lips.onnx"):
+    with pytest.raises(EntryChanged, match="lips came from /models/lips"):
         check_entries(reel, Catalog([WAN], lip_models=[DRAWN]))
 
 
@@ -86,8 +95,8 @@ def test_a_puppet_has_its_face_inside_the_frame(size: tuple[int, int]):
 
 
 def test_a_detector_finds_the_face_where_the_server_has_one():
-    rules = LipRules(default_model="lips", finds_faces=True)
-    (clip,) = admit({"narration": "Hello.", "lip_sync": True}, rules=rules).clips
+    limits = AdmissionLimits(default_lip_model="lips", finds_faces=True)
+    (clip,) = admit({"narration": "Hello.", "lip_sync": True}, limits=limits).clips
     assert clip.lip_sync is not None
     assert (clip.lip_sync.model, clip.lip_sync.box) == ("lips", None)
 

@@ -53,6 +53,11 @@ def test_a_cut_result_is_as_long_as_the_shorter_one():
     assert admit(when_shorter="trim", video=PICTURE).duration_s == 6
 
 
+@pytest.mark.parametrize(("length_s", "parts"), [(0.5, 1), (60, 1), (61, 2), (180, 3), (599, 10)])
+def test_a_long_lip_sync_is_made_in_parts_of_a_minute(length_s: float, parts: int):
+    assert admit({AUDIO: MEDIA[AUDIO].model_copy(update={"duration_s": length_s})}).parts == parts
+
+
 def test_the_box_may_be_left_out_where_faces_are_found():
     assert admit(box=None, finds_faces=True).box is None
     assert faults(box=None) == {"/box": "this server has no face detector; give the box of the face"}

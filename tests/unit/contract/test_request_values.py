@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from phoenix.contract import (
     CharacterRequest,
     ClipEdit,
+    ClipLipsync,
     ClipRequest,
     ClipSource,
     Condition,
@@ -49,6 +50,7 @@ VALID: dict[type[Request], dict[str, Any]] = {
     StitchRequest: {"artifact_ids": [ARTIFACT]},
     SoundtrackJobRequest: {"source": SOUND},
     LipsyncRequest: {"video": ARTIFACT, "audio": ARTIFACT},
+    ClipLipsync: {},
     FaceRegion: {"x": 0, "y": 0, "width": 16, "height": 16},
     ClipEdit: {"op": "remove", "index": 0},
     ClipRequest: {"prompt": "x"},

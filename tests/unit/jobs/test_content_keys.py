@@ -42,9 +42,7 @@ DECIDING: Mapping[str, Mapping[str, Any]] = {
     "interpolator": {"interpolate": "motion"},
     "lips": {"lip_sync": ResolvedClipLips(model="lips", follows="narration"), "narration": "Hello."},
     "face": {
-        "lip_sync": ResolvedClipLips(
-            model="lips", follows="narration", box=FaceRegion(x=1, y=1, width=32, height=32)
-        ),
+        "lip_sync": ResolvedClipLips(model="lips", follows="narration", box=FaceRegion(x=1, y=1, width=32, height=32)),
         "narration": "Hello.",
     },
     "words of the lips": {"lip_sync": ResolvedClipLips(model="lips", follows="narration"), "narration": "Bye."},

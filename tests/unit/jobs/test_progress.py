@@ -49,6 +49,20 @@ def test_a_finished_job_is_whole() -> None:
     assert job_progress(tasks) == pytest.approx(1.0)
 
 
+def test_a_lip_sync_is_done_with_its_only_part() -> None:
+    assert job_progress([make_task(TaskKind.LIPSYNC, 0, TaskState.READY)]) == 0
+    assert job_progress([make_task(TaskKind.LIPSYNC, 0, TaskState.SUCCEEDED)]) == 1
+
+
+def test_the_parts_of_a_lip_sync_count_like_clips() -> None:
+    tasks = [
+        make_task(TaskKind.LIPSYNC, 0, TaskState.SUCCEEDED),
+        make_task(TaskKind.LIPSYNC, 1, TaskState.RUNNING),
+        make_task(TaskKind.ASSEMBLE, 2, TaskState.BLOCKED),
+    ]
+    assert job_progress(tasks) == pytest.approx((1 - MEDIA_SHARE) / 2)
+
+
 def test_a_stitch_is_all_media_work() -> None:
     assert job_progress([make_task(TaskKind.ASSEMBLE, 0, TaskState.READY)]) == 0
 

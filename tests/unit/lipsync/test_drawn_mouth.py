@@ -39,6 +39,12 @@ def dark_columns(frame: Pixels) -> int:
     return int((frame[row, BOX.columns].astype(int).sum(axis=1) < 150).sum())
 
 
+def test_frames_from_the_middle_have_the_mouths_of_the_whole() -> None:
+    frames, speech, engine = [face()] * 25, syllables(1), DrawnMouth(FixedFace(BOX))
+    whole = list(engine.sync(frames, 25, speech, Watching()))
+    np.testing.assert_array_equal(list(engine.sync(frames[10:], 25, speech, Watching(), first=10)), whole[10:])
+
+
 def test_a_mouth_opens_with_the_energy_of_the_sound() -> None:
     speech, fps, count = syllables(4), 25, 100
     frames = list(DrawnMouth(FixedFace(BOX)).sync([face()] * count, fps, speech, Watching()))

@@ -137,6 +137,16 @@ def test_a_shortage_with_one_face_is_the_failure_of_the_task() -> None:
         list(engine.sync(frames_of([1]), 25, noise(1), Watching()))
 
 
+def test_frames_from_the_middle_are_made_as_in_the_whole(tmp_path) -> None:
+    spec = lip_spec(write_wav2lip(tmp_path / "lips.onnx"))
+    lips, speech = FileLips(spec, OnnxLips(spec, str(spec.source), device="cpu")), noise(1)
+    frames = list(np.random.default_rng(4).integers(0, 256, (12, 128, 128, 3), np.uint8))
+    engine = FaceEngine(lips, FixedFace(FaceBox(10, 10, 96, 96)))
+    whole = list(engine.sync(frames, 25, speech, Watching()))
+    part = list(engine.sync(frames[8:], 25, speech, Watching(), first=8))
+    np.testing.assert_array_equal(part, whole[8:])
+
+
 def test_an_observer_ends_a_sync_between_two_batches() -> None:
     lips = WhiteLips()
     with pytest.raises(InterruptedError):

@@ -81,6 +81,17 @@ RoleTexts = dict[ConditionRole, list[str] | None]
 """The texts of the options for one role each."""
 
 
+def role_texts(
+    first_frame: list[str] | None,
+    last_frame: list[str] | None,
+    reference: list[str] | None,
+    source_video: list[str] | None,
+) -> RoleTexts:
+    """The texts of the options, by their roles."""
+    pictures: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame, "reference": reference}
+    return pictures | {"source_video": source_video}
+
+
 def parse_conditions(texts: RoleTexts, further: list[str] | None) -> list[ConditionArgument]:
     """The conditions of the options for one role each, and of --condition. Ends the command for a wrong text."""
     found = [_parse_source_of_role(role, text) for role, given in texts.items() for text in given or ()]

@@ -9,11 +9,13 @@ from sqlalchemy import case, select, update
 from sqlmodel import col
 
 from phoenix.contract import (
+    CheckCode,
     ClipProgress,
     ClipStarted,
     JobAssembling,
     JobStarted,
     JobState,
+    ResolvedLipsync,
     ResolvedReel,
     ResolvedRequest,
 )
@@ -22,7 +24,7 @@ from phoenix.errors import Stage
 from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.lifecycle import TaskKind, TaskState, can_claim, check_job_transition, find_continued
 from phoenix.jobs.progress import recorded_progress
-from phoenix.jobs.repository import TaskSummary, find_job_locked, list_task_summaries
+from phoenix.jobs.repository import TaskSummary, find_job_locked, list_task_summaries, list_tasks
 from phoenix.jobs.scheduling.durations import DurationPerWeight, clip_shape, read_duration_stats
 from phoenix.jobs.scheduling.pauses import read_pauses
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow
@@ -55,6 +57,8 @@ class Claim:
     """Weights of the job's clips, for the progress of the whole job."""
     prerequisites: tuple[tuple[int, ...], ...] = ()
     """For each of the job's clips: indices of the clips that it waits for."""
+    has_no_face: bool = False
+    """For the assembly of a lip-sync: whether no part has found a face."""
     done_clips: frozenset[int] = frozenset()
     """Indices of the clips that are done: Redis may have lost their progress."""
     duration: DurationPerWeight | None = None
@@ -87,9 +91,8 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
     await _start_attempt(uow, task, worker_id=worker_id, lease_s=lease_s)
     await _append_start_events(uow, job, task, request, worker_id)
     duration, assembly_s = await _find_duration(uow, task, request)
-    clips = [other for other in tasks if other.kind is TaskKind.RENDER]
-    # A lip-sync alone has progress without a clip.
-    weighed = clips or [other for other in tasks if other.kind is TaskKind.LIPSYNC]
+    # The parts of a lip-sync count as clips, though the job does not show them.
+    clips = [other for other in tasks if other.kind.makes_frames]
     sound = [other.artifact_id for other in tasks if other.kind is TaskKind.SOUNDTRACK]
     return Claim(
         task_id=task.id,
@@ -109,8 +112,9 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
         ),
         previous_artifact_id=_find_previous(task, clips),
         speech_artifact_id=_find_speech(task, tasks),
-        weights=tuple(each.weight for each in weighed),
-        prerequisites=tuple(tuple(each.prerequisites) for each in weighed),
+        weights=tuple(clip.weight for clip in clips),
+        prerequisites=tuple(tuple(clip.prerequisites) for clip in clips),
+        has_no_face=await _lacks_faces(uow, task, request),
         done_clips=frozenset(clip.position for clip in clips if clip.state is TaskState.SUCCEEDED),
         duration=duration,
         assembly_s=assembly_s,
@@ -120,9 +124,17 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
 
 
 def _list_shown(request: ResolvedRequest, clips: Sequence[TaskSummary]) -> tuple[str, ...]:
-    """The artifacts of the takes that the reel shows, in order, as far as they are done."""
-    count = len(request.clips) if isinstance(request, ResolvedReel) else 0
+    """The artifacts of the takes that the reel shows, or of the parts of a lip-sync, as far as they are done."""
+    count = len(request.clips) if isinstance(request, ResolvedReel) else len(clips)
     return tuple(clip.artifact_id for clip in clips[:count] if clip.artifact_id)
+
+
+async def _lacks_faces(uow: UnitOfWork, task: TaskRow, request: ResolvedRequest) -> bool:
+    """Whether the task joins the parts of a lip-sync, and none of them has a frame with a face."""
+    if task.kind is not TaskKind.ASSEMBLE or not isinstance(request, ResolvedLipsync):
+        return False
+    parts = [part for part in await list_tasks(uow.session, task.job_id) if part.kind is TaskKind.LIPSYNC]
+    return all(any(check["code"] == CheckCode.NO_FACE for check in part.checks) for part in parts)
 
 
 def _find_previous(task: TaskRow, clips: Sequence[TaskSummary]) -> str | None:

@@ -83,7 +83,8 @@ NO_RECORD = AttemptRecord()
 
 def is_job_output(job: JobRow, task: TaskRow) -> bool:
     """Whether the task's output is the job's output."""
-    return task.kind in (TaskKind.ASSEMBLE, TaskKind.LIPSYNC) or job.kind == "soundtrack"
+    is_whole = task.kind is TaskKind.LIPSYNC and job.request.get("parts", 1) == 1
+    return is_whole or task.kind is TaskKind.ASSEMBLE or job.kind == "soundtrack"
 
 
 async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: AttemptOutput) -> ArtifactRow:
@@ -109,7 +110,7 @@ async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: At
 
 
 def _artifact_kind(job: JobRow, task: TaskRow) -> ArtifactKind:
-    if task.kind is TaskKind.RENDER:
+    if task.kind.makes_frames and not is_job_output(job, task):
         return ArtifactKind.CLIP
     if task.kind is TaskKind.NARRATE:
         return ArtifactKind.NARRATION

@@ -81,9 +81,9 @@ def _draft_clip(clip: ClipRequest, resolved: ResolvedClip, model: ModelSpec | No
 
 
 def _draft_lips(clip: ClipRequest, model: ModelSpec | None, *, is_same: bool) -> ClipLipsync | None:
-    """How the lips of a draft move: those of the animatic's puppet always, and others where the reel has its faces.
+    """How the lips of a draft move. The animatic has a puppet; another model has its face where a detector finds it.
 
-    A tier of the same model makes the same size, unless an upscaler follows; then a box is elsewhere.
+    A box of the reel may be elsewhere in a draft of another size.
     """
     if clip.lip_sync is None:
         return None

@@ -182,13 +182,15 @@ async def new_job(
 def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
     """The tasks of a job: its clips, its narration, its soundtrack, and the assembly that waits for all of them.
 
-    A lip-sync is one task.
+    A lip-sync is one task, or a task for each of its parts and an assembly.
 
     A clip that continues the clip before it waits for that clip, and a clip whose lips say its narration waits for the
     narration. Each take of a clip is a task.
     """
     if isinstance(resolved, ResolvedLipsync):
-        return [_task(job, TaskKind.LIPSYNC, 0, queue="gpu")]
+        parts = [_task(job, TaskKind.LIPSYNC, position, queue="gpu") for position in range(resolved.parts)]
+        whole = [_task(job, TaskKind.ASSEMBLE, resolved.parts, prerequisites=range(resolved.parts))]
+        return parts if resolved.parts == 1 else [*parts, *whole]
     clips = resolved.renders if isinstance(resolved, ResolvedReel) else []
     queue = "remote" if isinstance(resolved, ResolvedReel) and resolved.is_remote else "gpu"
     tasks: list[TaskRow] = []
@@ -209,7 +211,9 @@ def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
 def _render_task(job: JobRow, clip: ResolvedClip, reel: ResolvedReel, queue: QueueName) -> TaskRow:
     before = [clip.place - 1] if clip.continues_previous else []
     said = [reel.position_of_narration(reel.clips[clip.place])] if clip.says_narration else []
-    return _task(job, TaskKind.RENDER, clip.index, queue=queue, weight=clip_weight(clip), prerequisites=[*before, *said])
+    return _task(
+        job, TaskKind.RENDER, clip.index, queue=queue, weight=clip_weight(clip), prerequisites=[*before, *said]
+    )
 
 
 def clip_weight(clip: ResolvedClip) -> float:

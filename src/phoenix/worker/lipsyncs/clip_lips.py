@@ -17,7 +17,7 @@ from phoenix.worker.leases import HeldLease
 from phoenix.worker.lipsyncs import read_speech
 
 
-class _Watched:
+class _CountedFrames:
     """Counts the frames of one clip. `check` raises an error to end the sync between two batches."""
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -38,7 +38,7 @@ class ClipLips:
     sound: RenderedSound | None
     """The sound of the clip; None if it stays as it is, because the assembly adds the narration."""
     is_on_gpu: bool
-    watched: _Watched
+    watched: _CountedFrames
 
     @property
     def change(self) -> FrameChange:
@@ -70,7 +70,7 @@ def open_clip_lips(
     engine = context.talking.open(spec, box and FaceBox(box.x, box.y, box.width, box.height))
     speech = read_speech(context, lease, said)
     sound = _read_sound(context, lease, said) if clip.says_audio and clip.keeps_sound else None
-    return ClipLips(engine, speech, sound, context.talking.uses_gpu(spec), _Watched(check))
+    return ClipLips(engine, speech, sound, context.talking.uses_gpu(spec), _CountedFrames(check))
 
 
 def _read_sound(context: WorkerContext, lease: HeldLease, said: Path) -> RenderedSound:

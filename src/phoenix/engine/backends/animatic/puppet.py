@@ -42,7 +42,9 @@ def paint_puppet(face: PuppetFace, width: int, height: int, seed: int) -> Overla
     size = max(1, round(wide * (1 + 2 * _AROUND))), max(1, round(tall * (1 + _AROUND)))
     large = Image.new("RGBA", (size[0] * _FINER, size[1] * _FINER), (*skin, 0))
     _paint(_Easel(ImageDraw.Draw(large), *large.size), skin, hair)
-    return Overlay(large.resize(size, Image.Resampling.LANCZOS), round(left - wide * _AROUND), round(top - tall * _AROUND))
+    return Overlay(
+        large.resize(size, Image.Resampling.LANCZOS), round(left - wide * _AROUND), round(top - tall * _AROUND)
+    )
 
 
 @dataclass(frozen=True)
