@@ -77,7 +77,7 @@ def test_the_example_of_the_documentation_runs_as_written(js_client: JsClient, l
 
 
 def test_the_example_of_next_makes_a_reel_for_a_visitor_without_a_key(js_client: JsClient, live_url: str) -> None:
-    """With the handlers and the page as Next.js would load them. Next.js itself is too large for a test."""
+    """With the handlers and the page as Next.js would load them. Next.js itself runs in tests/e2e."""
     folder = js_client.installed / "examples" / "nextjs"
     project = js_client.project / "nextjs"
     project.mkdir()

@@ -1,10 +1,20 @@
-"""The example pages of the JavaScript client in a real browser, which has no key: plain, and with React."""
+"""The example pages of the JavaScript client in a real browser, which has no key. And its example for Next.js."""
 
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
 import pytest
 
+from fixtures import child_processes
 from fixtures.chromium import Page
-from fixtures.js_client import JsClient, SiteStarter
-from fixtures.up_process import UpProcess
+from fixtures.client_tools import CLIENTS, Tools, install_packages, last_json
+from fixtures.js_client import NAME, JsClient, SiteStarter
+from fixtures.ports import free_port
+from fixtures.up_process import UpProcess, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -62,3 +72,56 @@ async def test_a_page_may_not_hold_a_key(
     )
 
     assert "must not hold an API key" in said
+
+
+@pytest.fixture
+def next_project(js_client: JsClient) -> Path:
+    """The example with Next.js and the packed client, built for production."""
+    modules = install_packages("nextjs", CLIENTS / "nextjs")
+    project = modules.parent
+    shutil.rmtree(project / ".next", ignore_errors=True)
+    shutil.copytree(js_client.installed / "examples" / "nextjs", project, dirs_exist_ok=True)
+    shutil.copytree(js_client.installed / "dist", modules / NAME / "dist", dirs_exist_ok=True)
+    shutil.copy(js_client.installed / "package.json", modules / NAME)
+    Tools(modules / ".bin").run("next", "build", folder=project)
+    return project
+
+
+@pytest.fixture
+def next_url(next_project: Path, lasting_up: UpProcess) -> Iterator[str]:
+    port = free_port()
+    process = child_processes.start(
+        ["node_modules/.bin/next", "start", "--hostname", "127.0.0.1", "--port", str(port)],
+        cwd=next_project,
+        env={**os.environ, "NEXT_TELEMETRY_DISABLED": "1", "PHOENIX_URL": lasting_up.url},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: answers(url) or process.poll() is not None)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=100).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_the_example_runs_in_next_for_a_visitor_without_a_key(js_client: JsClient, next_url: str) -> None:
+    script = CLIENTS / "js" / "visit_nextjs.mjs"
+
+    assert last_json(js_client.run_node(script, next_url)) == {
+        "page": True,
+        "script": 200,
+        "made": 202,
+        "ended": True,
+        "file": "video/mp4",
+        "begins": "ftyp",
+        "of_another": 403,
+        "of_nobody": 403,
+    }

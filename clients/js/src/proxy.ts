@@ -96,8 +96,10 @@ function isFromOwnPage(request: Request, url: URL, origins: readonly string[]): 
   if (origin !== null && origins.includes(origin)) return true;
   const site = request.headers.get("sec-fetch-site");
   if (site !== null) return site === "same-origin" || site === "none";
-  // The host alone: behind a proxy that ends TLS, this side sees another scheme.
-  return origin === null || origin.replace(/^https?:\/\//, "") === url.host;
+  if (origin === null) return true;
+  // The host alone: behind a proxy that ends TLS, this side sees another scheme. Next.js has its own host in the URL.
+  const host = origin.replace(/^https?:\/\//, "");
+  return host === url.host || host === request.headers.get("host");
 }
 
 function outgoing(request: Request, apiKey: string): RequestInit {

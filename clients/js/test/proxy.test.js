@@ -80,9 +80,11 @@ for (const [what, headers, status] of [
   ["the same origin", { "sec-fetch-site": "same-origin" }, 202],
   ["a program", {}, 202],
   ["the same host over TLS", { origin: "https://site.example" }, 202],
+  ["a host that the URL does not name", { origin: "http://app.example:3000", host: "app.example:3000" }, 202],
   ["a listed origin", { origin: "https://app.example", "sec-fetch-site": "cross-site" }, 202],
   ["another site", { "sec-fetch-site": "cross-site" }, 403],
   ["another site in an old browser", { origin: "https://evil.example" }, 403],
+  ["another site for the host of this one", { origin: "https://evil.example", host: "app.example" }, 403],
   ["a sandbox", { origin: "null" }, 403],
 ]) {
   test(`a POST from ${what} gets ${status}`, async (t) => {
