@@ -204,12 +204,6 @@ async def test_a_language_model_continues_from_the_reel_that_the_user_has_change
     assert [clip["prompt"] for clip in said["clips"]] == ["my own clip"]
 
 
-async def test_an_answer_in_a_code_block_is_read(writing: Api, llm_server: LlmServer) -> None:
-    llm_server.script = [spoken(f"```json\n{json.dumps(GOOD)}\n```")]
-
-    assert (await make(writing))["state"] == "draft"
-
-
 async def test_an_answer_that_stays_no_reel_is_a_fault_that_can_be_tried_again(
     writing: Api, llm_server: LlmServer
 ) -> None:

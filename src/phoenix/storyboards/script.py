@@ -3,9 +3,9 @@
 import json
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from phoenix.clock import in_seconds
 from phoenix.contract import MAX_PROMPT_LENGTH, CharacterRequest, ClipRequest, ReelRequest, StoryboardRequest
@@ -20,7 +20,7 @@ MAX_ANSWER_LENGTH = 200_000
 MAX_FAULTS = 20
 """Faults that a language model is given at once."""
 
-_FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
 class _ScriptPart(BaseModel):
@@ -39,7 +39,7 @@ class ScriptedClip(_ScriptPart):
 
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_LENGTH)]
     characters: list[str] = Field(default_factory=list[str])
-    duration_s: float | None = None
+    duration_s: FiniteFloat | None = None
     caption: str | None = None
     narration: str | None = None
 
@@ -129,11 +129,14 @@ def _list_of(items: Document, description: str) -> Document:
 
 
 def read_script(text: str) -> Script:
-    """The script in an answer, also between the marks of a code block. Raises `InvalidRequest` with every fault."""
-    fenced = _FENCE.match(text)
+    """The script in an answer, also after a thought, between words, or in a code block.
+
+    Raises `InvalidRequest` with every fault.
+    """
+    said = _THOUGHT.sub("", text)
     try:
-        found: Any = json.loads(fenced[1] if fenced else text)
-    except ValueError as error:
+        found, _ = json.JSONDecoder().raw_decode(said, max(said.find("{"), 0))
+    except (ValueError, RecursionError) as error:
         position = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise InvalidRequest.from_field_errors([FieldError("", f"this is not JSON{position}")]) from None
     try:

@@ -92,7 +92,19 @@ def test_a_reel_that_the_user_has_changed_is_shown_with_its_texts() -> None:
     assert (clip["caption"], clip["narration"]) == ("c", "n")
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "null", "{", "prose", json.dumps(SCRIPT | {"more": 1})])
+NO_LENGTH = json.dumps(SCRIPT | {"clips": [{"prompt": "p", "duration_s": 0}]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{}", "[]", "null", "{", "prose", json.dumps(SCRIPT | {"more": 1})),
+        NO_LENGTH.replace(": 0}", ": Infinity}"),
+        NO_LENGTH.replace(": 0}", ": 1e999}"),
+        json.dumps(SCRIPT | {"title": "\ud800"}),
+        pytest.param('{"a":' * 50_000, id="too deep"),
+    ],
+)
 def test_text_that_is_no_script_is_refused_with_its_faults(text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         read_script(text)
@@ -100,8 +112,18 @@ def test_text_that_is_no_script_is_refused_with_its_faults(text: str) -> None:
     assert caught.value.field_errors
 
 
-@pytest.mark.parametrize("wrapped", ["{}", "```json\n{}\n```", "```\n{}\n```\n", "  {}\n"])
-def test_a_script_is_read_with_and_without_a_code_block(wrapped: str) -> None:
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "{}",
+        "  {}\n",
+        "```json\n{}\n```",
+        "Here it is:\n```\n{}\n```\nIs it what you want?",
+        "<think>\nA {short} one.\n</think>\n\n{}",
+        "{} I have chosen one {clip}.",
+    ],
+)
+def test_a_script_is_read_in_a_code_block_after_a_thought_and_between_words(wrapped: str) -> None:
     assert read_script(wrapped.replace("{}", json.dumps(SCRIPT))).clips[0].prompt == "p"
 
 
