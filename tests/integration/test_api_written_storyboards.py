@@ -204,6 +204,19 @@ async def test_a_language_model_continues_from_the_reel_that_the_user_has_change
     assert [clip["prompt"] for clip in said["clips"]] == ["my own clip"]
 
 
+async def test_what_is_still_wrong_after_the_repair_and_can_be_fitted_is_fitted(
+    writing: Api, llm_server: LlmServer
+) -> None:
+    long = script_of(clips=[{"prompt": "a", "characters": ["Bob", ""], "duration_s": 999}])
+    llm_server.script = [spoken(long), spoken(long)]
+
+    made = await make(writing)
+
+    assert (made["state"], len(llm_server.received)) == ("draft", 2)
+    (clip,) = made["reel"]["clips"]
+    assert (clip["prompt"], 1 < clip["duration_s"] < 999) == ("a.", True)
+
+
 async def test_an_answer_that_stays_no_reel_is_a_fault_that_can_be_tried_again(
     writing: Api, llm_server: LlmServer
 ) -> None:

@@ -15,7 +15,7 @@ from phoenix.storyboards.limits import PlanLimits
 from phoenix.storyboards.llm import Llm, WritingFailed
 from phoenix.storyboards.plan import Document, Plan, compose_reel
 from phoenix.storyboards.prompting import ChatMessage, ask_for_repair, chat_about
-from phoenix.storyboards.script import explain_faults, find_faults, read_script, script_schema
+from phoenix.storyboards.script import explain_faults, find_faults, fit_script, read_script, script_schema
 
 OnText = Callable[[int, str], None]
 """Gets the number of the answer, 1 or 2, and the next part of its text."""
@@ -100,15 +100,17 @@ class LlmPlanner:
     ) -> WrittenReel:
         answer = await self._llm.answer(messages, schema, lambda text: on_text(2, text))
         try:
-            return self._read(answer, talk)
+            return self._read(answer, talk, is_last=True)
         except InvalidRequest as refusal:
             faults = explain_faults(refusal.field_errors[:3])
             detail = f"The language model wrote no reel that can be made, although it was given its faults: {faults}"
             raise WritingFailed(StoryboardErrorCode.INVALID_ANSWER, detail) from None
 
-    def _read(self, answer: str, talk: Talk) -> WrittenReel:
-        """Raises `InvalidRequest` with every fault of the answer."""
+    def _read(self, answer: str, talk: Talk, *, is_last: bool = False) -> WrittenReel:
+        """Raises `InvalidRequest` with every fault of the answer. What can be fitted is no fault of the last answer."""
         script = read_script(answer)
+        if is_last:
+            script = fit_script(script, talk.request, talk.limits)
         faults = find_faults(script, talk.request, talk.limits)
         plan = script.as_plan()
         try:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, cast
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from phoenix.clock import in_seconds
 from phoenix.contract import MAX_PROMPT_LENGTH, CharacterRequest, ClipRequest, ReelRequest, StoryboardRequest
@@ -34,11 +34,15 @@ class ScriptedCharacter(_ScriptPart):
     description: Annotated[str, Field(min_length=1, max_length=200)]
 
 
+def _without_blanks(names: list[str]) -> list[str]:
+    return [name for name in names if name.strip()]
+
+
 class ScriptedClip(_ScriptPart):
     """A clip as a language model writes it."""
 
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_LENGTH)]
-    characters: list[str] = Field(default_factory=list[str])
+    characters: Annotated[list[str], AfterValidator(_without_blanks)] = Field(default_factory=list[str])
     duration_s: FiniteFloat | None = None
     caption: str | None = None
     narration: str | None = None
@@ -163,6 +167,25 @@ def find_faults(script: Script, request: StoryboardRequest, limits: PlanLimits) 
         if name.casefold() not in known
     ]
     return [*faults, *_find_text_faults(script, request, limits)]
+
+
+def fit_script(script: Script, request: StoryboardRequest, limits: PlanLimits) -> Script:
+    """The script with lengths that the model makes, and without the names of nobody."""
+    known = {each.name.casefold() for each in (*request.characters, *script.characters)}
+    clips = [
+        clip.model_copy(
+            update={
+                "characters": [name for name in clip.characters if name.casefold() in known],
+                "duration_s": _fit_length(clip.duration_s, limits),
+            }
+        )
+        for clip in script.clips
+    ]
+    return script.model_copy(update={"clips": clips})
+
+
+def _fit_length(duration_s: float | None, limits: PlanLimits) -> float | None:
+    return None if duration_s is None else min(max(duration_s, limits.shortest_s), limits.longest_s)
 
 
 def _find_text_faults(script: Script, request: StoryboardRequest, limits: PlanLimits) -> list[FieldError]:
