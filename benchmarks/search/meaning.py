@@ -17,6 +17,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from measure import ADJECTIVES, OWNER, PAGE, PLACES, SUBJECTS, cpu_s, draw_optio
 from sqlalchemy import insert, text
 from sqlalchemy.engine import URL
 
+from phoenix.clock import utc_now
 from phoenix.contract import JobState
 from phoenix.db import Database, insert_rows, new_row, table_of
 from phoenix.db.engine import open_engine
@@ -51,6 +53,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from builders import make_reel
 
 MODEL, SIZE, ROUNDS, BATCH = "drawn", 384, 60, 2000
+RARE, FEW, FAVORITE = "rare", 100, "=f"
+"""Of the jobs that differ from all others: their model and their number, and the mark of a favorite."""
 
 _random = random.Random(7)
 
@@ -58,7 +62,13 @@ SEARCHES: dict[str, Callable[[int], tuple[JobSearch, JobFilter]]] = {
     "by meaning": lambda _: (JobSearch(), JobFilter()),
     "and a common word": lambda n: (JobSearch(SUBJECTS[n % len(SUBJECTS)]), JobFilter()),
     "with a tag": lambda n: (JobSearch(tags=[f"tag{n % 50}"]), JobFilter()),
+    "with a value of metadata": lambda n: (JobSearch(metadata={"customer": str(n % 200)}), JobFilter()),
+    "among one in ten": lambda _: (JobSearch(favorite=True), JobFilter()),
+    "among nine in ten": lambda _: (JobSearch(favorite=False), JobFilter()),
     "in a state that all have": lambda _: (JobSearch(), JobFilter(state=JobState.QUEUED)),
+    "in a state that few have": lambda _: (JobSearch(), JobFilter(state=JobState.FAILED)),
+    "of a model that few have": lambda _: (JobSearch(), JobFilter(model=RARE)),
+    "of the last hour": lambda _: (JobSearch(), JobFilter(created_after=utc_now() - timedelta(hours=1))),
 }
 
 
@@ -67,7 +77,7 @@ def draw() -> bytes:
 
 
 async def fill(database: Database, jobs: int) -> None:
-    """Jobs that differ in their ids alone, with their tasks: what they are is of no weight here."""
+    """Jobs with their tasks, which are alike but for a few: what they are is of no weight here."""
     reels = [make_reel(*(draw_prompt() for _ in range(1 + number % 3))) for number in range(200)]
     async with database.write() as uow:
         templates = [
@@ -77,12 +87,21 @@ async def fill(database: Database, jobs: int) -> None:
     for start in range(0, jobs, BATCH):
         async with database.write() as uow:
             added = [
-                new_row(JobRow, **{**vars(templates[at % 200]), "id": new_job_id()})
-                for at in range(min(BATCH, jobs - start))
+                like(templates[at % 200], is_one_of_few=at % (jobs // FEW) == 0, is_favorite=at % 10 == 3)
+                for at in range(start, min(start + BATCH, jobs))
             ]
             await insert_rows(uow.session, added)
             tasks = [task for at, job in enumerate(added) for task in plan_tasks(job, reels[at % 200])]
             await insert_rows(uow.session, tasks)
+
+
+def like(template: JobRow, *, is_one_of_few: bool, is_favorite: bool) -> JobRow:
+    """A new job like another one, apart from what searches filter by."""
+    of_few = {"state": JobState.FAILED, "model": RARE}
+    changes = of_few if is_one_of_few else {"created_at": utc_now() - timedelta(days=1)}
+    if is_favorite:
+        changes |= {"favorite": True, "search_filters": f"{template.search_filters} {FAVORITE}"}
+    return new_row(JobRow, **{**vars(template), "id": new_job_id(), **changes})
 
 
 async def add_vectors(database: Database) -> None:

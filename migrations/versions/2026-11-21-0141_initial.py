@@ -181,6 +181,11 @@ def upgrade() -> None:
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("jobs_finished_at_idx"), ["finished_at"], unique=False)
         batch_op.create_index(batch_op.f("jobs_owner_id_id_idx"), ["owner_id", "id"], unique=False)
+        batch_op.create_index(
+            batch_op.f("jobs_owner_id_state_created_at_model_idx"),
+            ["owner_id", "state", "created_at", "model"],
+            unique=False,
+        )
         batch_op.create_index(batch_op.f("jobs_run_deadline_at_idx"), ["run_deadline_at"], unique=False)
         batch_op.create_index(batch_op.f("jobs_state_id_idx"), ["state", "id"], unique=False)
         batch_op.create_index(
@@ -556,6 +561,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("jobs_state_queue_deadline_at_idx"))
         batch_op.drop_index(batch_op.f("jobs_state_id_idx"))
         batch_op.drop_index(batch_op.f("jobs_run_deadline_at_idx"))
+        batch_op.drop_index(batch_op.f("jobs_owner_id_state_created_at_model_idx"))
         batch_op.drop_index(batch_op.f("jobs_owner_id_id_idx"))
         batch_op.drop_index(batch_op.f("jobs_finished_at_idx"))
 

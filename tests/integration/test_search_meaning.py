@@ -127,7 +127,7 @@ async def test_a_job_without_vectors_is_found_by_its_words(database: Database, e
 
 
 async def test_filters_and_owners_narrow_a_search(database: Database, embedder: Embedder) -> None:
-    tagged = await submit(database, CAT, tags=["pets"])
+    tagged = await submit(database, CAT, tags=["pets"], metadata={"customer": "42"})
     canceled = await submit(database, CAT)
     await submit(database, CAT, owner_id="key_other")
     await embed_all(database, embedder)
@@ -137,6 +137,14 @@ async def test_filters_and_owners_narrow_a_search(database: Database, embedder: 
     assert await find(database, embedder, "a kitten naps") == [canceled, tagged]
     assert await find(database, embedder, "a kitten naps", tags=["pets"]) == [tagged]
     assert await find(database, embedder, "a kitten naps", JobFilter(state=JobState.CANCELED)) == [canceled]
+    async with database.write() as uow:
+        await change_job(uow, tagged, JobChanges(favorite=True), owner_id=OWNER)
+    assert await find(database, embedder, "a kitten naps", favorite=True) == [tagged]
+    assert await find(database, embedder, "a kitten naps", favorite=False) == [canceled]
+    assert await find(database, embedder, "a kitten naps", metadata={"customer": "42"}) == [tagged]
+    assert await find(database, embedder, "a kitten naps", JobFilter(state=JobState.QUEUED), tags=["pets"]) == [tagged]
+    assert await find(database, embedder, "a kitten naps", JobFilter(state=JobState.CANCELED), tags=["pets"]) == []
+    assert await find(database, embedder, "a kitten naps", JobFilter(model="another")) == []
 
 
 async def find_with(indexes: VectorIndexes, database: Database, meaning: MeaningSearch) -> list[str]:

@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, String, cast, delete, exists, func, insert, select
@@ -21,7 +22,7 @@ from phoenix.embedding.binary_index import parse_keys
 from phoenix.embedding.passages import passages_of_job
 from phoenix.embedding.vectors import Vectors, rank_by_similarity
 from phoenix.errors import FieldError, MalformedRequest
-from phoenix.jobs.library.search import JobSearch, rank_by_words, select_filtered_ids
+from phoenix.jobs.library.search import JobSearch, list_mark_conditions, rank_by_words, select_filtered_ids
 from phoenix.jobs.library.vector_indexes import VectorIndexes
 from phoenix.jobs.repository import JobFilter, Page, fetch_full_jobs, job_conditions
 from phoenix.jobs.tables import JobEmbeddingRow, JobRow
@@ -34,6 +35,8 @@ MAX_FOUND = 200
 """The most jobs that each of the two lists has."""
 MAX_RESCORED = 1000
 """The jobs that an index in memory finds for a search, and whose vectors are then compared with all bits."""
+_MORE_RESCORED = 2500
+"""As many for a filter that some of the jobs pass. To list all that pass would take longer than to look at so many."""
 _FUSION = 60
 """The constant of reciprocal rank fusion. The larger it is, the more a job gains by being in both lists."""
 _CURSOR = re.compile(r"m\.(?P<offset>[0-9]{1,4})\.(?P<newest>job_[0-9a-z]{26})")
@@ -103,11 +106,13 @@ async def _rank_similar(
     owner_id: str,
 ) -> list[str]:
     """Compares the query with the vectors of the owner's jobs that pass the filters."""
-    filters = _list_filters(database.dialect, search, wanted, owner_id)
-    stored = await _read_nearest(database, indexes, meaning.query, filters, owner_id=owner_id)
-    if filters and len(stored) < MAX_FOUND:
-        among = await _find_filtered(database, search, filters, owner_id=owner_id)
-        stored = await _read_nearest(database, indexes, meaning.query, (), owner_id=owner_id, among=among)
+    conditions = [*list_mark_conditions(search, owner_id), *(job_conditions(wanted) if wanted != JobFilter() else ())]
+    look = partial(_read_nearest, database, indexes, meaning.query, owner_id=owner_id)
+    stored = await look(conditions=conditions)
+    if conditions and MAX_FOUND > len(stored) >= MAX_FOUND * MAX_RESCORED / _MORE_RESCORED:
+        stored = await look(conditions=conditions, limit=_MORE_RESCORED)
+    if conditions and len(stored) < MAX_FOUND:
+        stored = await look(among=await _find_filtered(database, search, wanted, owner_id=owner_id))
     return await asyncio.to_thread(
         rank_by_similarity,
         [(job_id, vectors) for job_id, vectors in stored if job_id != meaning.example],
@@ -117,35 +122,28 @@ async def _rank_similar(
     )
 
 
-def _list_filters(dialect: str, search: JobSearch, wanted: JobFilter, owner_id: str) -> list[ColumnElement[bool]]:
-    """What a row of vectors must fulfil, apart from its owner and its model."""
-    job_id = col(JobEmbeddingRow.job_id)
-    filters: list[ColumnElement[bool]] = []
-    if _has_marks(search):
-        filters.append(job_id.in_(select_filtered_ids(dialect, search, owner_id)))
-    if wanted != JobFilter():
-        filters.append(exists().where(col(JobRow.id) == job_id, *job_conditions(wanted)))
-    return filters
-
-
 async def _read_nearest(
     database: Database,
     indexes: VectorIndexes,
     query: Vectors,
-    filters: Sequence[ColumnElement[bool]],
     *,
     owner_id: str,
+    conditions: Sequence[ColumnElement[bool]] = (),
     among: "NDArray[np.int64] | None" = None,
+    limit: int = MAX_RESCORED,
 ) -> list[tuple[str, bytes]]:
-    """Jobs and vectors of the rows that are likely to be the most similar, as far as they pass the filters."""
+    """Jobs and vectors of the rows that are likely to be the most similar, as far as their jobs meet the conditions."""
     row = JobEmbeddingRow
     while True:
         index = await indexes.read(owner_id, query)
-        ids = await asyncio.to_thread(index.find_nearest, query, limit=MAX_RESCORED, among=among)
-        statement = select(col(row.id), col(row.job_id), col(row.vectors)).where(col(row.id).in_(ids), *filters)
+        ids = await asyncio.to_thread(index.find_nearest, query, limit=limit, among=among)
+        statement = select(col(row.id), col(row.job_id), col(row.vectors)).where(col(row.id).in_(ids))
+        if conditions:
+            # Each row is looked up by its id, whatever the conditions are: a join may begin with a common state.
+            statement = statement.where(exists().where(col(JobRow.id) == col(row.job_id), *conditions))
         stored = await database.fetch(statement)
         found = {each.id for each in stored}
-        gone = [] if filters else [each for each in ids if each not in found]
+        gone = [] if conditions else [each for each in ids if each not in found]
         indexes.forget(owner_id, query, gone)
         # What was deleted since the last search has taken the places of other jobs.
         if 2 * len(gone) <= len(ids):
@@ -153,21 +151,15 @@ async def _read_nearest(
 
 
 async def _find_filtered(
-    database: Database, search: JobSearch, filters: Sequence[ColumnElement[bool]], *, owner_id: str
+    database: Database, search: JobSearch, wanted: JobFilter, *, owner_id: str
 ) -> "NDArray[np.int64]":
     """The ids of all rows that pass the filters. Rows of other owners do no harm: an index has none of them."""
     row = JobEmbeddingRow
+    jobs = select_filtered_ids(database.dialect, search, wanted, owner_id)
     # As one text: a value for each row would take most of the time.
-    statement = select(func.aggregate_strings(cast(col(row.id), String), ",")).where(*filters)
-    if not _has_marks(search):
-        statement = statement.where(col(row.owner_id) == owner_id)
-    [(ids,)] = await database.fetch(statement)
-    return parse_keys(ids or "")
-
-
-def _has_marks(search: JobSearch) -> bool:
-    """Whether the index of the words filters, which also knows the owners."""
-    return bool(search.tags or search.metadata or search.favorite is not None)
+    ids = func.aggregate_strings(cast(col(row.id), String), ",")
+    [(found,)] = await database.fetch(select(ids).where(col(row.job_id).in_(jobs)))
+    return parse_keys(found or "")
 
 
 async def find_vectors(database: Database, job_id: str, *, model: str) -> Vectors | None:
