@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,11 +35,15 @@ MAX_FOUND = 200
 """The most jobs that each of the two lists has."""
 MAX_RESCORED = 1000
 """The jobs that an index in memory finds for a search, and whose vectors are then compared with all bits."""
-_MORE_RESCORED = 2500
-"""As many for a filter that some of the jobs pass. To list all that pass would take longer than to look at so many."""
+_FEW = 2500
+"""So many jobs that pass a filter are listed for less than it takes to ask 1,000 jobs whether they pass it."""
 _FUSION = 60
 """The constant of reciprocal rank fusion. The larger it is, the more a job gains by being in both lists."""
 _CURSOR = re.compile(r"m\.(?P<offset>[0-9]{1,4})\.(?P<newest>job_[0-9a-z]{26})")
+
+
+_Look = Callable[..., Awaitable[list[tuple[str, bytes]]]]
+_List = Callable[[], Awaitable[tuple[int, "NDArray[np.int64]"]]]
 
 
 @dataclass(frozen=True)
@@ -108,11 +112,15 @@ async def _rank_similar(
     """Compares the query with the vectors of the owner's jobs that pass the filters."""
     conditions = [*list_mark_conditions(search, owner_id), *(job_conditions(wanted) if wanted != JobFilter() else ())]
     look = partial(_read_nearest, database, indexes, meaning.query, owner_id=owner_id)
-    stored = await look(conditions=conditions)
-    if conditions and MAX_FOUND > len(stored) >= MAX_FOUND * MAX_RESCORED / _MORE_RESCORED:
-        stored = await look(conditions=conditions, limit=_MORE_RESCORED)
-    if conditions and len(stored) < MAX_FOUND:
-        stored = await look(among=await _find_filtered(database, search, wanted, owner_id=owner_id))
+    if not conditions:
+        stored = await look()
+    else:
+        list_filtered = partial(_list_filtered, database, search, wanted, owner_id=owner_id)
+        count, among = await list_filtered(limit=_FEW + 1)
+        if count <= _FEW:
+            stored = await look(among=among)
+        else:
+            stored = await _look_where_many_pass(look, list_filtered, conditions)
     return await asyncio.to_thread(
         rank_by_similarity,
         [(job_id, vectors) for job_id, vectors in stored if job_id != meaning.example],
@@ -120,6 +128,19 @@ async def _rank_similar(
         min_similarity=meaning.min_similarity,
         limit=MAX_FOUND,
     )
+
+
+async def _look_where_many_pass(
+    look: _Look, list_filtered: _List, conditions: Sequence[ColumnElement[bool]]
+) -> list[tuple[str, bytes]]:
+    """Most of the nearest rows pass, or at least some of them do; or else all that pass are listed."""
+    stored = await look(conditions=conditions)
+    if MAX_FOUND > len(stored) >= MAX_FOUND * MAX_RESCORED / _FEW:
+        stored = await look(conditions=conditions, limit=_FEW)
+    if len(stored) < MAX_FOUND:
+        _, among = await list_filtered()
+        stored = await look(among=among)
+    return stored
 
 
 async def _read_nearest(
@@ -150,16 +171,17 @@ async def _read_nearest(
             return [(each.job_id, each.vectors) for each in stored]
 
 
-async def _find_filtered(
-    database: Database, search: JobSearch, wanted: JobFilter, *, owner_id: str
-) -> "NDArray[np.int64]":
-    """The ids of all rows that pass the filters. Rows of other owners do no harm: an index has none of them."""
+async def _list_filtered(
+    database: Database, search: JobSearch, wanted: JobFilter, *, owner_id: str, limit: int | None = None
+) -> tuple[int, "NDArray[np.int64]"]:
+    """How many jobs pass the filters, at most `limit`, and the ids of their rows. Jobs without vectors have no row."""
     row = JobEmbeddingRow
-    jobs = select_filtered_ids(database.dialect, search, wanted, owner_id)
+    jobs = select_filtered_ids(database.dialect, search, wanted, owner_id).limit(limit).subquery()
     # As one text: a value for each row would take most of the time.
     ids = func.aggregate_strings(cast(col(row.id), String), ",")
-    [(found,)] = await database.fetch(select(ids).where(col(row.job_id).in_(jobs)))
-    return parse_keys(found or "")
+    statement = select(func.count(), ids).select_from(jobs).outerjoin(row, col(row.job_id) == jobs.c.job_id)
+    [(count, found)] = await database.fetch(statement)
+    return count, parse_keys(found or "")
 
 
 async def find_vectors(database: Database, job_id: str, *, model: str) -> Vectors | None:
