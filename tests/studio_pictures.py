@@ -27,7 +27,7 @@ from fixtures.up_process import UpProcess
 from phoenix.contract import ClipEdit, ClipRequest, EditRequest, Job, PauseKind, ReelRequest, Transition
 
 DOCS = Path(__file__).parents[1] / "docs"
-WIDTH, NARROW, QUALITY = 1280, 520, 82
+WIDTH, NARROW, PHONE, QUALITY = 1280, 520, 390, 82
 PROMPTS = [
     "a red balloon leaves the hand of a child in a harbor, dawn",
     "the balloon drifts over the roofs of the old town",
@@ -255,6 +255,13 @@ async def console(scene: Scene) -> None:
     )
 
 
+async def console_owners(scene: Scene) -> None:
+    scene.make(*reel()[:2])
+    await scene.show("#console=owners")
+    await scene.until("document.querySelector('#console-view .entry summary')")
+    await scene.do("document.querySelector('#console-view .entry summary').click()")
+
+
 async def console_fleet(scene: Scene) -> None:
     make_waiting(scene)
     await scene.show("#console=fleet")
@@ -276,6 +283,35 @@ async def console_job(scene: Scene) -> None:
     await scene.show(f"#console={job.id}")
     await scene.until("document.querySelectorAll('#console-view tbody tr').length > 3")
     await scene.do("document.getElementById('console-title').scrollIntoView()")
+
+
+async def console_audit(scene: Scene) -> None:
+    make_waiting(scene)
+    with scene.up.client() as phoenix:
+        phoenix.resume(PauseKind.QUEUE, "gpu")
+    await scene.show("#console=audit")
+    await scene.until("document.querySelectorAll('#console-view tbody tr').length > 1")
+
+
+async def key(scene: Scene) -> None:
+    await scene.do("document.getElementById('key-open').click()")
+    await scene.until("document.getElementById('key-dialog').open")
+
+
+async def code(scene: Scene) -> None:
+    await write_prompts(scene.page, *PROMPTS[:2])
+    await scene.do("document.getElementById('code').open = true")
+    await scene.set("code-language", "python")
+    await scene.until("document.getElementById('code-text').textContent.includes('import')")
+    await scene.do("document.getElementById('code').scrollIntoView()")
+
+
+async def phone(scene: Scene) -> None:
+    job = scene.make(*reel(), tags=["sea"])
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    await scene.page.send("Emulation.setEmulatedMedia", features=[dark])
+    await scene.show(f"#job={job.id}")
+    await scene.until(f"{CARDS}.length === 3 && document.querySelector('#reel-player video')?.poster")
 
 
 def make_waiting(scene: Scene) -> None:
@@ -309,18 +345,24 @@ PICTURES: dict[str, tuple[Arrange, int] | tuple[Arrange, int, int]] = {
     "words": (words, 900),
     "compare": (compare, 860),
     "search": (search, 900),
+    "code": (code, 520, NARROW),
+    "key": (key, 420, NARROW),
+    "phone": (phone, 844, PHONE),
     "console": (console, 1150),
     "console-job": (console_job, 1000),
+    "console-owners": (console_owners, 620),
     "console-fleet": (console_fleet, 900),
     "console-jobs": (console_jobs, 900),
+    "console-audit": (console_audit, 620),
 }
-"""How each picture is arranged, and its height and width in pixels."""
+"""How each picture is arranged, and its height and width in pixels. The queue is paused from the last three on."""
 
 
 async def take(scene: Scene, name: str) -> None:
     arrange, height, *width = PICTURES[name]
     metrics = {"width": width[0] if width else WIDTH, "height": height, "deviceScaleFactor": 1, "mobile": False}
     await scene.page.send("Emulation.setDeviceMetricsOverride", **metrics)
+    await scene.page.send("Emulation.setEmulatedMedia", features=[])
     await scene.show()
     await scene.clear()
     await scene.show()
