@@ -31,7 +31,7 @@ class JobRow(SQLModel, table=True):
     __tablename__ = "jobs"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         Index(None, "owner_id", "id"),
-        # The filters of a search, so that one that few jobs pass need not read the rows of all.
+        # The filters of a search: without them, it would read the rows of all jobs to find a rare model.
         Index(None, "owner_id", "state", "created_at", "model"),
         Index(None, "state", "id"),
         Index(None, "state", "queue_deadline_at"),

@@ -159,7 +159,7 @@ async def _read_nearest(
         ids = await asyncio.to_thread(index.find_nearest, query, limit=limit, among=among)
         statement = select(col(row.id), col(row.job_id), col(row.vectors)).where(col(row.id).in_(ids))
         if conditions:
-            # Each row is looked up by its id, whatever the conditions are: a join may begin with a common state.
+            # Each row is looked up by its id. A join might begin with all jobs in a common state.
             statement = statement.where(exists().where(col(JobRow.id) == col(row.job_id), *conditions))
         stored = await database.fetch(statement)
         found = {each.id for each in stored}
