@@ -46,7 +46,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-media-lowest test-lowest test-newest test-e2e faults fuzz bench bench-page check unit lint fmt env-example openapi studio-pictures models-table mutants docs pins locks audit sbom packages npm-package clean
+.PHONY: help demo test coverage test-media-lowest test-lowest test-newest test-e2e faults fuzz bench bench-page check unit lint fmt env-example openapi proto studio-pictures models-table mutants docs pins locks audit sbom packages npm-package clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -132,6 +132,9 @@ env-example: $(DEV) ## Write deploy/env.example anew from settings.py
 
 openapi: $(DEV) ## Write docs/openapi.json and docs/openapi-3.2.json anew from the routes
 	$(BIN)/python deploy/openapi_documents.py
+
+proto: $(DEV) ## Write the modules of src/phoenix/frames/v1 anew from frames.proto
+	$(BIN)/python deploy/frames_proto.py
 
 studio-pictures: $(DEV) ## Take the pictures of docs/studio.md anew, in Chromium on a server of their own
 	PYTHONPATH=src:tests $(BIN)/python tests/studio_pictures.py

@@ -20,6 +20,8 @@ HEAD = """\
 POSTGRES_PASSWORD=
 # Where nginx is published. Anything but a loopback address is reachable from outside: put TLS in front of it.
 # PHOENIX_PUBLISH=127.0.0.1:8080
+# With --profile frames: where nginx is published for gRPC, without TLS.
+# FRAMES_GRPC_PUBLISH=127.0.0.1:8091
 # Largest body that nginx lets through. Keep it a little above PHOENIX_LIMITS__MAX_UPLOAD_BYTES.
 # NGINX_MAX_BODY=201m
 # Requests and streams of one address at a time.

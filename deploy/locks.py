@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # The extras of pyproject.toml that each file is for. The first three are named like the image that installs them.
 EXTRAS = {
-    "api": ("c2pa", "llm", "media", "otel", "postgres", "s3", "search", "sentry", "veo"),
-    "worker": ("worker", "quantization", "otel", "postgres", "sentry"),
+    "api": ("c2pa", "frames", "llm", "media", "otel", "postgres", "s3", "search", "sentry", "veo"),
+    "worker": ("worker", "quantization", "frames", "otel", "postgres", "sentry"),
     "runpod": ("worker", "quantization", "runpod", "s3", "postgres"),
     "embedded": ("embedded",),
     "dev": ("dev",),

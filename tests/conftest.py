@@ -90,4 +90,5 @@ pytest_plugins: list[str] = [
     "fixtures.s3_server",
     "fixtures.cloud_servers",
     "fixtures.stream_fleet",
+    "fixtures.echo_frames",
 ]

@@ -57,5 +57,9 @@ def new_measurement_id() -> str:
     return _new("mea")
 
 
+def new_frame_session_id() -> str:
+    return _new("fse")
+
+
 def new_request_id() -> str:
     return _new("req")

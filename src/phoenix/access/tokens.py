@@ -20,6 +20,7 @@ from phoenix.db import Database, UnitOfWork
 from phoenix.errors import Forbidden, Unauthenticated
 
 _VERSION = "1"
+_KINDS = {"job_": "job", "art_": "file"}
 
 
 class TokenPurpose(StrEnum):
@@ -29,6 +30,8 @@ class TokenPurpose(StrEnum):
     """Follow a job."""
     MEDIA = "media"
     """Load the files of a job, or one artifact."""
+    FRAMES = "frames"
+    """Open sessions with a registered video."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def read_grant(secret: bytes, token: str, purpose: TokenPurpose, *, resource_id:
     if version != _VERSION or now >= expires_at:
         raise Unauthenticated(f"The {purpose} token is no longer valid.")
     if granted_id != resource_id:
-        raise Forbidden(f"The {purpose} token is for another {'job' if resource_id.startswith('job_') else 'file'}.")
+        raise Forbidden(f"The {purpose} token is for another {_KINDS.get(resource_id[:4], 'video')}.")
     return Grant(purpose, granted_id, owner_id, secret_id, expires_at)
 
 

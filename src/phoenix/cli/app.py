@@ -52,6 +52,7 @@ COMMANDS = {
         "Run the background services apart from the API, for replicas with PHOENIX_API__BACKGROUND=false.",
     ),
     "worker": CommandPlace("serving", "run_workers", "Run workers under a supervisor, which replaces dead workers."),
+    "frames": CommandPlace("serving", "run_frames", "Serve frames of faces that speak, over WebSocket and gRPC."),
     "doctor": CommandPlace(
         "serving",
         "run_doctor",

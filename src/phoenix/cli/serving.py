@@ -14,6 +14,7 @@ import typer
 
 from phoenix.cli.console import FAILED, NEWER_SCHEMA, USAGE, err, exit_on_error, out, printable, read_settings
 from phoenix.cli.options import HostOption, PortOption, check_device_names, with_address
+from phoenix.errors import PhoenixError, install_extra
 from phoenix.process_memory import no_garbage_collection
 
 
@@ -131,6 +132,43 @@ def run_workers(
     specs = [spec for each in queues for spec in plan_processes(each.value, devices, processes_per_device)]
     with exit_on_error():
         raise typer.Exit(run_supervisor(settings, specs, fork_server))
+
+
+def run_frames(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; PHOENIX_FRAMES__HOST, or PHOENIX_API__HOST, if unset.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of WebSocket and HTTP; 8090 if unset.")
+    ] = None,
+    grpc_port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of gRPC; 8091 if unset.")] = None,
+    processes: Annotated[int | None, typer.Option(min=1, max=64, help="Engine processes on each device.")] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(callback=check_device_names, help="Device: cpu, cuda:N or auto; may be repeated."),
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, max=1024, help="Most frames of one call of the model.")] = None,
+    window_ms: Annotated[
+        float | None, typer.Option(min=0, help="Longest time that a frame waits for others of its batch.")
+    ] = None,
+) -> None:
+    """Serve frames of faces that speak, over WebSocket and gRPC."""
+    given = {"host": host, "port": port, "grpc_port": grpc_port, "processes": processes, "batch": batch}
+    given |= {"devices": tuple(device) if device else None, "window_ms": window_ms}
+    named = {name: value for name, value in given.items() if value is not None}
+    settings = read_settings()
+    settings = settings.model_copy(update={"frames": settings.frames.model_copy(update=named)})
+    with exit_on_error():
+        if find_spec("grpc") is None:
+            raise PhoenixError(f"The packages of gRPC are missing: {install_extra('frames')}.")
+    with no_garbage_collection():
+        from phoenix.cli.preflight import require_schema
+        from phoenix.frames.front.serve import serve, with_front_host
+
+    if with_front_host(settings).is_auth_required:
+        require_schema(settings)
+    with exit_on_error():
+        serve(settings)
 
 
 @db_app.command("upgrade")

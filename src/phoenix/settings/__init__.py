@@ -2,6 +2,7 @@
 
 from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
 from phoenix.settings.extras import C2paSettings, LipsyncSettings, SearchSettings, VideosSettings
+from phoenix.settings.frames import FramesSettings
 from phoenix.settings.llm import LlmSettings
 from phoenix.settings.prices import PriceSettings
 from phoenix.settings.settings import (
@@ -32,6 +33,7 @@ __all__ = [
     "DatabaseSettings",
     "EngineSettings",
     "EventSettings",
+    "FramesSettings",
     "LimitSettings",
     "LipsyncSettings",
     "LlmSettings",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from phoenix.settings.value_types import CommaSeparated, SettingsGroup, WebUrl
+from phoenix.settings.value_types import SettingsGroup, WebUrl
 
 PixelSize = Annotated[str, Field(pattern=r"^[0-9]{2,5}x[0-9]{2,5}$")]
 
@@ -55,30 +55,6 @@ class LipsyncSettings(SettingsGroup):
     part_s: float = Field(
         default=60, ge=1, description="A longer lip-sync is made in parts of about so many seconds, by several workers."
     )
-
-
-class FramesSettings(SettingsGroup):
-    """`phoenix frames`: see docs/frames.md."""
-
-    processes: int = Field(
-        default=1, ge=0, le=64, description="Engine processes on each device; with 0, a thread of the service."
-    )
-    devices: CommaSeparated[str] = Field(default=("auto",), description="Devices: cpu, cuda:N or auto.")
-    threads: int = Field(
-        default=0, ge=0, description="Threads of one call of a model; if 0, the cores, divided by the processes."
-    )
-    batch: int = Field(default=8, ge=1, le=256, description="Most frames in one call of a model.")
-    window_ms: float = Field(
-        default=10, ge=0, le=1000, description="How long the first frame of a batch waits for further frames."
-    )
-    most_waiting: int = Field(default=1000, ge=1, description="Waiting frames above which single requests are refused.")
-    batch_timeout_s: float = Field(
-        default=30, gt=0, description="Longest time for a batch; then its process is killed, and the batch retried."
-    )
-    video_memory_bytes: int = Field(
-        default=4_000_000_000, ge=1, description="Decoded frames of all registered videos together."
-    )
-    jpeg_quality: int = Field(default=90, ge=1, le=95)
 
 
 class C2paSettings(SettingsGroup):

@@ -18,7 +18,8 @@ from pydantic_settings import (
 )
 
 from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
-from phoenix.settings.extras import C2paSettings, FramesSettings, LipsyncSettings, SearchSettings, VideosSettings
+from phoenix.settings.extras import C2paSettings, LipsyncSettings, SearchSettings, VideosSettings
+from phoenix.settings.frames import FramesSettings
 from phoenix.settings.llm import LlmSettings
 from phoenix.settings.prices import PriceSettings
 from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
