@@ -102,7 +102,8 @@ def test_the_build_sees_only_what_it_copies() -> None:
 def test_only_nginx_is_published_and_only_on_this_host() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
-    assert published == {"nginx": ["${PHOENIX_PUBLISH:-127.0.0.1:8080}:8080"]}
+    http, grpc = "${PHOENIX_PUBLISH:-127.0.0.1:8080}:8080", "${FRAMES_GRPC_PUBLISH:-127.0.0.1:8091}:8091"
+    assert published == {"nginx": [http, grpc]}
 
 
 def test_every_process_waits_for_the_migrations() -> None:

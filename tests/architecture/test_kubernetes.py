@@ -42,7 +42,7 @@ MANIFESTS = list_manifests()
 MAKERS = list_makers()
 DEPLOYMENTS = {each.name: each for each in MAKERS if each.kind == "Deployment"}
 API = DEPLOYMENTS["phoenix-api"]
-WORKERS = [each for name, each in DEPLOYMENTS.items() if name != "phoenix-api"]
+WORKERS = [each for each in DEPLOYMENTS.values() if each.pod["containers"][0]["args"][0] == "worker"]
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 
 
