@@ -27,6 +27,7 @@ from pathlib import Path
 import torch
 from contenders import BareLoop, Service
 from decodes import decode_peaks
+from devices import measure_devices
 from nvenc import measure_nvenc
 from options import measure_options
 from turns import Budget, Figure, Run, compare, measure
@@ -69,7 +70,7 @@ class Plan:
     """Clips whose decode is measured, without their steps."""
 
 
-PARTS = ("bits", "generate", "encode", "decode", "batches", "stops", "peak", "nvenc", "options")
+PARTS = ("bits", "generate", "encode", "decode", "batches", "stops", "peak", "nvenc", "options", "devices")
 
 FULL = Plan(
     steps=20,
@@ -163,6 +164,7 @@ def _measure(subject: Subject, parts: Sequence[str]) -> Iterator[Figure]:
     beside: dict[str, Callable[[], Iterator[Figure]]] = {
         "nvenc": lambda: _nvenc(subject),
         "options": lambda: _options(subject),
+        "devices": lambda: _several_devices(subject),
     }
     for name in (name for name in beside if name in parts):
         yield from _within(subject.budget, name, beside[name])
@@ -216,6 +218,11 @@ def _options(subject: Subject) -> Iterator[Figure]:
     """The contenders of the earlier parts hold weights: run this part alone to see what a small card would do."""
     clip = subject.clips(count=1)[0]
     return measure_options(subject.spec, clip, subject.device, budget=subject.budget, compare=subject.compare)
+
+
+def _several_devices(subject: Subject) -> Iterator[Figure]:
+    clip = subject.clips(count=1)[0]
+    return measure_devices(subject.spec, clip, subject.device, budget=subject.budget, compare=subject.compare)
 
 
 def _decodes(subject: Subject) -> Iterator[Figure]:
