@@ -145,7 +145,7 @@ def test_the_list_is_about_a_device_of_the_given_memory():
     result = run_here("--device-memory", "24", COLUMNS="100")
     rows = {line.split()[0]: line for line in result.stdout.splitlines()[2:]}
     assert result.stdout.startswith("a device of 24 GB: 21.6 GB for weights")
-    assert rows["ltx-video"].split()[1:] == ["14.2", "GB", "-", "yes", "not", "pulled"]
+    assert rows["ltx-video"].split()[1:] == ["14.2", "GB", "1", "-", "yes", "not", "pulled"]
     assert "`phoenix models pull MODEL`" in result.stderr
 
 

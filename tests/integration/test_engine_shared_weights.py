@@ -12,7 +12,7 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import digest, make_clip
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
-from phoenix.catalog.tuning import StepCache
+from phoenix.catalog.tuning import Parallelism, StepCache
 from phoenix.engine.backends.diffusers.shared_weights import weights_key
 from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.errors import TaskFailed
@@ -85,7 +85,15 @@ def test_an_entry_that_does_not_fit_is_refused_also_over_weights_that_are_in_mem
         ({"attention": "_native_math"}, True),
         ({"layerwise_casting": "float8_e4m3fn"}, False),
         ({"offload": "model"}, False),
+        ({"parallelism": Parallelism(context=2)}, False),
     ],
 )
 def test_entries_share_what_would_be_equal_in_memory(ltx, changes, is_shared):
     assert (weights_key(ltx.model_copy(update=changes)) == weights_key(ltx)) is is_shared
+
+
+def test_entries_on_several_devices_share_what_their_tiers_leave_alone(ltx):
+    shared = ltx.model_copy(update={"parallelism": Parallelism(context=2)})
+    assert weights_key(shared.model_copy(update={"options": {"flow_shift": 3.0}})) == weights_key(shared)
+    for changes in ({"pipeline": "LTXImageToVideoPipeline"}, {"compile_blocks": True}):
+        assert weights_key(shared.model_copy(update=changes)) != weights_key(shared)

@@ -43,4 +43,6 @@ def judge_fit(model: ModelSpec, machine: MachineMemory) -> Fit:
         return Fit.UNKNOWN
     if model.memory_bytes <= machine.budget_bytes:
         return Fit.FITS if model.memory_bytes <= machine.free_bytes else Fit.BUSY
+    if model.parallelism is not None:
+        return Fit.TOO_LARGE
     return Fit.OFFLOADED if model.memory_bytes <= machine.host_bytes else Fit.TOO_LARGE

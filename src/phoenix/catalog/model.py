@@ -15,10 +15,12 @@ from phoenix.catalog.rules import (
     SizeRule,
 )
 from phoenix.catalog.tuning import (
+    CONTEXT_ATTENTION,
     AttentionName,
     Lora,
     Offload,
     OptionValue,
+    Parallelism,
     Quantization,
     Scheduler,
     SecondStage,
@@ -48,11 +50,11 @@ VEO_APIS = ("videos", "interactions")
 OF_THE_LOAD = ("vae_dtype", "vae_tiling", "vae_slicing")
 """Options that change a component in memory, and so every pipeline that shares it."""
 
-_ONE_DEVICE = (
-    "a clip is rendered by one worker process, which has one device, and diffusers needs a process per GPU for it;"
-    " start a worker per GPU (docs/operations/gpu-workers.md)"
-)
-REFUSED = dict.fromkeys(("parallelism", "context_parallel", "cfg_parallel", "tensor_parallel", "devices"), _ONE_DEVICE)
+_OF_PARALLELISM = "set parallelism, such as `parallelism = { context = 2 }` or `parallelism = { guidance = true }`"
+REFUSED = {
+    **dict.fromkeys(("context_parallel", "cfg_parallel", "devices"), _OF_PARALLELISM),
+    "tensor_parallel": f"Phoenix divides clips between devices, and not weights; {_OF_PARALLELISM}",
+}
 """Fields that other servers have, and why an entry cannot have them."""
 
 
@@ -116,6 +118,9 @@ class ModelSpec(EntryPart):
     compile_blocks: bool | Literal["auto"] = Field(
         default=False, description="Slower once per shape, faster for every clip after that; `auto`: by device."
     )
+    parallelism: Parallelism | Literal["auto"] | None = Field(
+        default=None, description="Several devices of one worker for one clip; `auto`: those that the worker has."
+    )
     concurrency: int | None = Field(default=None, ge=1, description="Clips of it on one device; no limit if unset.")
     batch: BatchRule | None = Field(default=None, description="How clips are batched; they are not if unset.")
     tiers: dict[Quality, Tier] = Field(
@@ -136,7 +141,7 @@ class ModelSpec(EntryPart):
     @property
     def max_concurrency(self) -> int | None:
         """Number of calls that may share the modules. Caches keep the state of a call there; offloading and casting
-        move the weights.
+        move the weights; several devices compute one call at a time.
         """
         shares_state = self.step_cache is not None or self.changes_modules
         return 1 if shares_state else self.concurrency
@@ -174,6 +179,7 @@ class ModelSpec(EntryPart):
             try:
                 changed = self.at_quality(quality)
                 changed.check_options()
+                changed.check_parallelism()
             except ValueError as error:
                 raise ValueError(f"tiers.{quality}: {error}") from error
             if tier.steps not in (None, changed.steps.default):
@@ -183,12 +189,23 @@ class ModelSpec(EntryPart):
     @property
     def is_decided(self) -> bool:
         """Whether no field is left to the device that renders it."""
-        return "auto" not in (self.attention, self.compile_blocks, self.quantization)
+        return "auto" not in (self.attention, self.compile_blocks, self.quantization, self.parallelism)
+
+    @property
+    def may_offload(self) -> bool:
+        """Whether a call that runs out of memory may move weights off the device."""
+        return self.offload == "auto" and self.parallelism is None
+
+    @property
+    def devices(self) -> int:
+        """Devices that a worker must have; 1 if the entry takes those that there are."""
+        return self.parallelism.devices if isinstance(self.parallelism, Parallelism) else 1
 
     @property
     def changes_modules(self) -> bool:
-        """Whether calls move or convert the weights, so that no other pipeline can use them meanwhile."""
-        return self.offload in ("model", "group") or self.layerwise_casting is not None
+        """Whether calls move, convert or divide the modules, so that no other pipeline can use them meanwhile."""
+        is_alone = self.layerwise_casting is not None or self.parallelism is not None
+        return is_alone or self.offload in ("model", "group")
 
     @model_validator(mode="after")
     def _has_consistent_conditions(self) -> Self:
@@ -236,6 +253,32 @@ class ModelSpec(EntryPart):
                     f"quantization gguf cannot take the LoRA {lora.source} into its weights: set is_fused = false"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _parallelism_can_act(self) -> Self:
+        self.check_parallelism()
+        return self
+
+    def check_parallelism(self) -> None:
+        """Raises `ValueError` for several devices that could not act together with another field."""
+        if self.parallelism is None:
+            return
+        if self.engine != "diffusers":
+            raise ValueError(f"parallelism has no effect on the engine {self.engine}")
+        if self.offload in ("model", "group"):
+            raise ValueError(f"parallelism with offload {self.offload}: weights that move have no device; choose one")
+        if self.step_cache is not None:
+            raise ValueError("parallelism with step_cache: each device would skip other steps; choose one")
+        if self.parallelism == "auto":
+            return
+        if self.parallelism.guidance and self.guidance_scale.maximum <= 1:
+            raise ValueError("parallelism.guidance: guidance_scale is 1 at most, so that there is no second branch")
+        known = CONTEXT_ATTENTION[self.parallelism.method]
+        if self.parallelism.context > 1 and self.attention not in known:
+            raise ValueError(
+                f"parallelism.context by {self.parallelism.method} needs another attention than {self.attention}:"
+                f" {', '.join(known)}"
+            )
 
     @model_validator(mode="before")
     @classmethod

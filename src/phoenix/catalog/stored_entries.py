@@ -31,6 +31,7 @@ NOT_DECIDING = {
         "offload",
         "concurrency",
         "batch",
+        "parallelism",
         "tiers",
     ),
     # Limits and defaults of requests. A clip has its own values.

@@ -147,6 +147,37 @@ class StepCache(EntryPart):
         return self
 
 
+ContextMethod = Literal["ulysses", "ring"]
+
+CONTEXT_ATTENTION: dict[ContextMethod, tuple[AttentionName, ...]] = {
+    "ulysses": ("auto", "native", "_native_cudnn", "_native_flash", "flash", "sage"),
+    "ring": ("_native_cudnn", "_native_flash", "flash", "sage"),
+}
+"""The attention backends with which diffusers divides a sequence. A ring needs sums that `native` does not return."""
+
+
+class Parallelism(EntryPart):
+    """Devices of one worker that make one clip together. Each has the denoisers; the first has the whole pipeline."""
+
+    context: int = Field(default=1, ge=1, le=64, description="Devices that share the sequence of each branch.")
+    method: ContextMethod = Field(
+        default="ulysses", description="`ulysses` divides the attention by heads, `ring` by parts of the sequence."
+    )
+    guidance: bool = Field(default=False, description="The two branches of guidance, each on devices of its own.")
+
+    @property
+    def devices(self) -> int:
+        return self.context * (2 if self.guidance else 1)
+
+    @model_validator(mode="after")
+    def _has_no_field_without_effect(self) -> Self:
+        if self.devices == 1:
+            raise ValueError("it has one device, which changes nothing: set context, or guidance = true")
+        if self.method == "ring" and self.context == 1:
+            raise ValueError("method has no effect without context, which divides a sequence")
+        return self
+
+
 class TierAdapter(EntryPart):
     """An adapter that a tier adds to each clip, such as distilled weights for few steps."""
 

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from phoenix.access import tables as access_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.fit import Fit
+from phoenix.catalog.model import ModelSpec
 from phoenix.child_processes import output_of
 from phoenix.cli.console import NEWER_SCHEMA, format_gigabytes
 from phoenix.cli.diagnosis.extras import check_credentials, check_lipsync, check_search
@@ -199,11 +200,15 @@ async def check_models(settings: Settings) -> Finding:
             return Finding("models", CheckStatus.NOTE, f"{each.model.id} is not served here", f"{problem}. {_MORE}")
     chosen = [f"; {each.model.id}: {choice}" for each in ready for choice in each.choices]
     large = [each.model.id for each in ready if each.fit in (Fit.OFFLOADED, Fit.TOO_LARGE)]
-    names = ", ".join(each.model.id for each in ready)
+    names = ", ".join(_name_with_devices(each.model) for each in ready)
     detail = f"{len(ready)} of {len(found)} can be served: {names}{''.join(chosen)}"
     if large:
         return Finding("models", CheckStatus.NOTE, f"{detail}; larger than {machine.name}: {', '.join(large)}", _MORE)
     return Finding("models", CheckStatus.OK, detail)
+
+
+def _name_with_devices(model: ModelSpec) -> str:
+    return model.id if model.devices == 1 else f"{model.id} (by a worker with {model.devices} devices)"
 
 
 async def check_postprocessors(settings: Settings) -> Finding:

@@ -86,7 +86,7 @@ def list_here(
 
 def readiness_table(found: list[Readiness]) -> Table:
     """One line per model. The last column says what is in the way, or that nothing is."""
-    names = ("model", "weights", "download", "fits")
+    names = ("model", "weights", "devices", "download", "fits")
     whole = [Column(name, no_wrap=True) for name in names]
     table = Table(*whole, Column("served", overflow="fold"), box=None, pad_edge=False)
     for each in found:
@@ -94,6 +94,7 @@ def readiness_table(found: list[Readiness]) -> Table:
         table.add_row(
             model.id,
             "-" if model.memory_bytes is None else format_gigabytes(model.memory_bytes),
+            "-" if model.engine != "diffusers" else str(model.devices),
             "-" if model.download_bytes is None else format_gigabytes(model.download_bytes),
             each.fit.value,
             "not pulled" if each.lacks_weights else each.obstacle or "yes",

@@ -266,8 +266,8 @@ def with_address(settings: Settings, host: str | None, port: int | None) -> Sett
 def check_device_names(names: list[str] | None) -> list[str] | None:
     """Refuses a mistyped device at once. A supervisor would start its workers again and again."""
     for name in names or ():
-        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name):
-            raise typer.BadParameter(f"there is no device {name!r}; give cpu, cuda:N or auto.")
+        if not re.fullmatch(r"auto|cpu(\+cpu)*|cuda(:[0-9]+)?(\+cuda:[0-9]+)*", name):
+            raise typer.BadParameter(f"there is no device {name!r}; give cpu, cuda:N, auto, or cuda:0+cuda:1.")
     return names
 
 

@@ -105,7 +105,10 @@ def run_workers(
     ] = None,
     device: Annotated[
         list[str] | None,
-        typer.Option(callback=check_device_names, help="Device: cpu, cuda:N or auto; may be repeated."),
+        typer.Option(
+            callback=check_device_names,
+            help="Device: cpu, cuda:N or auto; may be repeated. `cuda:0+cuda:1` is one worker that has both.",
+        ),
     ] = None,
     processes_per_device: Annotated[int, typer.Option(min=1, max=64, help="Worker processes on each device.")] = 1,
 ) -> None:

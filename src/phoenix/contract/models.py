@@ -105,6 +105,9 @@ class Model(View):
     adapters: list[ModelAdapter] = Field(description="What `loras` of a request may name. Empty for none.")
     license: ModelLicense | None = Field(description="Null if its weights are not published, or if it has none.")
     memory_bytes: int | None = Field(description="Memory of its weights on a device; null if unknown or remote.")
+    devices: int = Field(
+        default=1, description="Devices that make a clip together; 1 also for a model that takes as many as there are."
+    )
     download_bytes: int | None = Field(description="Size of a download of its weights; null if unknown.")
     is_served: bool = Field(description="Whether a live worker serves it now; if not, jobs for it wait.")
     unserved_reason: str | None = Field(description="Why no worker serves it, and what to do; null if one does.")

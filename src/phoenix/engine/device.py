@@ -4,11 +4,12 @@ import gc
 import os
 import platform
 import sys
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, cast
 
 from phoenix.errors import PhoenixError
 from phoenix.process_memory import return_freed_memory
@@ -47,6 +48,20 @@ def pick_device(name: str = "auto") -> str:
     if kind != "cuda" or not (number or "0").isdigit() or int(number or "0") >= count:
         raise NoSuchDevice(f"there is no device {name!r} here; there are: {', '.join(_names(count))}, auto")
     return f"cuda:{int(number or '0')}"
+
+
+def pick_devices(names: str = "auto") -> tuple[str, ...]:
+    """Returns the devices of one worker, which `names` joins with `+`: it renders on the first, with the others.
+
+    Raises `NoSuchDevice`.
+    """
+    devices = tuple(pick_device(name.strip()) for name in names.split("+"))
+    if len({device.partition(":")[0] for device in devices}) > 1:
+        raise NoSuchDevice(f"{names!r} names devices of two kinds: a worker has GPUs alone, or the CPU")
+    for device in set(devices) - {"cpu"}:
+        if devices.count(device) > 1:
+            raise NoSuchDevice(f"{names!r} names {device} twice")
+    return devices
 
 
 def may_have_accelerator() -> bool:
@@ -102,6 +117,25 @@ def device_memory(device: str) -> DeviceMemory | None:
         # The device is broken. The next call on it reports that; a heartbeat that measures memory must not fail.
         return None
     return DeviceMemory(used_bytes=total_bytes - free_bytes, total_bytes=total_bytes)
+
+
+def worker_memory(devices: Sequence[str]) -> DeviceMemory | None:
+    """Returns the memory of all devices of a worker together. None as for `device_memory`."""
+    memories = [device_memory(device) for device in devices]
+    known = [memory for memory in memories if memory is not None]
+    if not known or len(known) < len(memories):
+        return None
+    return DeviceMemory(sum(memory.used_bytes for memory in known), sum(memory.total_bytes for memory in known))
+
+
+def smallest_memory_bytes(devices: Sequence[str]) -> int | None:
+    """Returns the whole memory of the device that has least. None for a CPU. Uses no memory of the devices."""
+    if not devices[0].startswith("cuda"):
+        return None
+    import torch  # noqa: PLC0415
+
+    properties = cast("Any", torch.cuda.get_device_properties)
+    return min(int(properties(device).total_memory) for device in devices)
 
 
 def usable_memory(device: str) -> int | None:

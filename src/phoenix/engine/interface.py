@@ -200,6 +200,12 @@ class RenderRequest:
         assert self.observer.stop.reason is not None
         self.finish(RenderStopped(self.observer.stop.reason))
 
+    def finish_if_stopped(self) -> bool:
+        """Finishes the request if it was asked to stop. Returns whether it is finished."""
+        if self.is_stopped:
+            self.finish_stopped()
+        return self.is_finished
+
     def result(self) -> RenderedClip:
         """Returns the rendered clip. Raises its failure, or `RenderStopped`. Call it after the request is finished."""
         assert self._outcome is not None

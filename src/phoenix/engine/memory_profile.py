@@ -70,9 +70,9 @@ def _build_of(model: ModelSpec) -> str:
     quantized = [] if model.quantization is None else [f"quantized={_digest(str(model.quantization))}"]
     loras = [f"lora={_digest(str(lora))}" for lora in model.loras]
     compiled = ["compiled"] if model.compile_blocks else []
-    return "+".join(
-        [model.dtype, *options, *step_cache, *attention, *casting, *quantized, *loras, *compiled, *list_libraries()]
-    )
+    devices = [f"devices={model.devices}"] if model.devices > 1 else []
+    changed = [*options, *step_cache, *attention, *casting, *quantized, *loras, *compiled, *devices]
+    return "+".join([model.dtype, *changed, *list_libraries()])
 
 
 @cache

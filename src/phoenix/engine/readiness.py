@@ -70,7 +70,10 @@ def survey(
 
     `card` is the device of `machine`. `needed_adapters` returns those without which a model cannot be rendered.
     """
-    registry = EngineRegistry(engine=settings.engine, animatic=settings.animatic, veo=settings.veo)
+    others = [f"cuda:{number}" for number in range(1, card.devices)]
+    registry = EngineRegistry(
+        engine=settings.engine, animatic=settings.animatic, veo=settings.veo, other_devices=others
+    )
     return [
         Readiness(
             model,
@@ -121,10 +124,18 @@ def machine_of(gpus: list[Gpu], settings: EngineSettings) -> MachineMemory:
 
 
 def card_of_machine(gpus: list[Gpu], machine: MachineMemory) -> Card:
-    """What is known of the device on which a worker of this machine would render, without torch."""
+    """What is known of the device on which a worker of this machine would render, without torch.
+
+    A worker may have all devices of the machine.
+    """
     capability = gpus[0].capability if gpus else None
     return Card(
-        machine.name, machine.budget_bytes, is_gpu=bool(gpus), capability=capability, has_compiler=has_compiler()
+        machine.name,
+        machine.budget_bytes,
+        is_gpu=bool(gpus),
+        capability=capability,
+        has_compiler=has_compiler(),
+        devices=max(1, len(gpus)),
     )
 
 

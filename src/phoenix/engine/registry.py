@@ -1,7 +1,7 @@
 """Opens engines by name on first use, and schedules clips on the device."""
 
 import threading
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 class EngineRegistry:
     """The engines of one worker process. Selects the engine of each clip. Thread-safe.
 
+    `other_devices` are further devices of this worker, for entries with `parallelism`.
     `slots` limits the calls on the device at a time: a clip waits for a slot, or shares a slot with similar clips.
     Without `peak_memory_file`, measured memory peaks are lost when the process ends. The engines in `opened` are
     used directly; any other engine is opened when a clip first needs it.
@@ -52,12 +53,14 @@ class EngineRegistry:
         animatic: AnimaticSettings,
         veo: VeoSettings | None = None,
         device: str = "auto",
+        other_devices: Sequence[str] = (),
         slots: DeviceSlots | None = None,
         operations_dir: Path | None = None,
         peak_memory_file: Path | None = None,
         opened: Mapping[EngineName, Engine] | None = None,
     ) -> None:
         self._engine_settings, self._animatic_settings, self._device = engine, animatic, device
+        self._other_devices = tuple(other_devices)
         self._veo_settings, self._operations_dir = veo or VeoSettings(), operations_dir
         self._slots = slots or DeviceSlots(1, wait_limit_s=600)
         self._batcher = Batcher(self._slots, window_s=engine.batch_window_s)
@@ -171,10 +174,11 @@ class EngineRegistry:
     def _find_obstacle_to_weights(self, model: ModelSpec) -> str | None:
         if find_spec("torch") is None or find_spec("diffusers") is None:
             return install_extra("worker")
+        from phoenix.engine.backends.diffusers.device_group.plan import find_shortage  # noqa: PLC0415
         from phoenix.engine.backends.diffusers.folders import is_available, is_on_disk  # noqa: PLC0415
 
         if is_available(model, offline=self._engine_settings.offline):
-            return None
+            return find_shortage(model, 1 + len(self._other_devices))
         return f"there is no folder {model.source}" if is_on_disk(model) else pull_remedy(model)
 
     def _find_obstacle_to_adapters(self, model: ModelSpec, adapters: Iterable[AdapterSpec]) -> str | None:
@@ -228,7 +232,8 @@ class EngineRegistry:
 
                 peaks = FilePeakStore(self._peak_memory_file) if self._peak_memory_file else InMemoryPeakStore()
                 limit_s = self._slots.wait_limit_s
-                return DiffusersEngine(device=self._device, settings=settings, peaks=peaks, wait_limit_s=limit_s)
+                devices = "+".join((self._device, *self._other_devices))
+                return DiffusersEngine(device=devices, settings=settings, peaks=peaks, wait_limit_s=limit_s)
 
 
 def pull_remedy(model: ModelSpec) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import shutil
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -226,16 +226,19 @@ def open_worker_context(
     services: Services,
     *,
     device: str,
+    other_devices: Sequence[str] = (),
     worker_id: str,
     most_tasks: int,
     certificate: SigningCertificate | None = None,
 ) -> WorkerContext:
     """Opens the context of a worker process. Loads no model and does not import torch.
 
+    `other_devices`: further devices, with which a model that asks for several is rendered.
+
     Raises `FfmpegMissing` or `EncoderUnusable`.
     """
     settings = services.settings
-    slots = open_slots(settings.worker, device)
+    slots = open_slots(settings.worker, "+".join((device, *other_devices)))
     return WorkerContext(
         settings=settings,
         catalog=services.catalog,
@@ -246,7 +249,7 @@ def open_worker_context(
         tools=open_tools(settings.media, device=device),
         egress=EgressPolicy.from_settings(settings.media),
         limits=ProbeLimits.from_settings(settings),
-        engines=_open_engines(settings, device, slots),
+        engines=_open_engines(settings, device, other_devices, slots),
         slots=slots,
         talking=TalkingEngines(device=device, detector=settings.lipsync.face_detector),
         threads=Threads(most_tasks),
@@ -255,12 +258,13 @@ def open_worker_context(
     )
 
 
-def _open_engines(settings: Settings, device: str, slots: DeviceSlots) -> EngineRegistry:
+def _open_engines(settings: Settings, device: str, other_devices: Sequence[str], slots: DeviceSlots) -> EngineRegistry:
     return EngineRegistry(
         engine=settings.engine,
         animatic=settings.animatic,
         veo=settings.veo,
         device=device,
+        other_devices=other_devices,
         slots=slots,
         operations_dir=settings.data_dir / "veo-operations",
         peak_memory_file=settings.data_dir / "memory-peaks.json",

@@ -21,7 +21,7 @@ from phoenix.catalog.catalog import Catalog, CatalogError
 from phoenix.child_processes import follow_lifeline
 from phoenix.contract import QueueName
 from phoenix.db import Database
-from phoenix.engine.device import NoSuchDevice, device_memory, keep_compiled_code, may_have_accelerator, pick_device
+from phoenix.engine.device import NoSuchDevice, keep_compiled_code, may_have_accelerator, pick_devices, worker_memory
 from phoenix.engine.host_memory import keep_freed_memory
 from phoenix.engine.registry import EngineRegistry
 from phoenix.errors import TaskFailed, Unavailable
@@ -74,7 +74,7 @@ def main(given: Sequence[str] | None = None) -> int:
     keep_files_private()
     settings = load_settings()
     queues = queues_of(arguments.queue, settings)
-    if "gpu" in queues and (arguments.device == "cpu" or not may_have_accelerator()):
+    if "gpu" in queues and (set(arguments.device.split("+")) == {"cpu"} or not may_have_accelerator()):
         # Before the first thread.
         keep_freed_memory()
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
@@ -108,7 +108,7 @@ def queues_of(name: str, settings: Settings) -> tuple[QueueName, ...]:
 class WorkerPlan:
     """The queues and the device of one worker process.
 
-    `device`: `auto`, `cpu`, `cuda` or `cuda:N`. Only the GPU queue uses it.
+    `device`: `auto`, `cpu`, `cuda` or `cuda:N`, or several of them with `+` between. Only the GPU queue uses it.
     `shared_dir`: a folder of all processes of the same supervisor.
     """
 
@@ -154,25 +154,30 @@ async def serve(settings: Settings, plan: WorkerPlan, shutdown: ShutdownState) -
         async with open_services(settings, kept_connections=1) as services:
             await _report(services.database, _describe_outside(plan, WorkerPhase.STARTING), lasts_s=SILENT_START_S)
             try:
-                device, certificate = await _check_machine(settings, plan)
+                devices, certificate = await _check_machine(settings, plan)
                 most_tasks = sum(plan.slots(queue, settings) + plan.overlap(queue, settings) for queue in plan.queues)
                 context = open_worker_context(
-                    services, device=device, worker_id=plan.worker_id, most_tasks=most_tasks, certificate=certificate
+                    services,
+                    device=devices[0],
+                    other_devices=devices[1:],
+                    worker_id=plan.worker_id,
+                    most_tasks=most_tasks,
+                    certificate=certificate,
                 )
-                return await _Worker(services, context, shutdown, replace(plan, device=device)).serve()
+                return await _Worker(services, context, shutdown, replace(plan, device="+".join(devices))).serve()
             except (*UNUSABLE, TaskFailed) as error:
                 unfit = _describe_outside(plan, WorkerPhase.UNFIT, error.detail)
                 await _report(services.database, unfit, lasts_s=UNFIT_SHOWN_S)
                 raise
 
 
-async def _check_machine(settings: Settings, plan: WorkerPlan) -> tuple[str, SigningCertificate | None]:
-    """The device, and what signs the results. Raises the errors of `UNUSABLE`, and `TaskFailed` for a full disk."""
-    device = pick_device(plan.device) if "gpu" in plan.queues else "cpu"
-    tools, choice = await asyncio.to_thread(choose_encoder, settings.media, device=device)
+async def _check_machine(settings: Settings, plan: WorkerPlan) -> tuple[tuple[str, ...], SigningCertificate | None]:
+    """The devices, and what signs the results. Raises the errors of `UNUSABLE`, and `TaskFailed` for a full disk."""
+    devices = pick_devices(plan.device) if "gpu" in plan.queues else ("cpu",)
+    tools, choice = await asyncio.to_thread(choose_encoder, settings.media, device=devices[0])
     _logger.info("encoder chosen", encoder=choice.encoder, reason=choice.reason)
     await asyncio.to_thread(run_shared_self_test, tools, plan.shared_dir)
-    return device, await asyncio.to_thread(_open_certificate, settings) if "media" in plan.queues else None
+    return devices, await asyncio.to_thread(_open_certificate, settings) if "media" in plan.queues else None
 
 
 def _describe_outside(plan: WorkerPlan, phase: WorkerPhase, fault: str | None = None) -> WorkerReport:
@@ -316,7 +321,7 @@ class _Worker:
 
     def _describe(self) -> WorkerReport:
         """Describes this worker for the fleet. The heartbeat thread calls it too."""
-        memory, host_memory = device_memory(self._plan.device), self._context.engines.host_memory()
+        memory, host_memory = worker_memory(self._plan.device.split("+")), self._context.engines.host_memory()
         settings, is_draining = self._services.settings, self._shutdown.draining.is_set()
         counts, shortage = self._context.engines.counts(), self._context.reserve.find_shortage()
         slots = {queue: 0 if is_draining else self._plan.slots(queue, settings) for queue in self._plan.queues}

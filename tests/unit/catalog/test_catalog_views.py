@@ -3,6 +3,7 @@
 from phoenix.api.routes.models import view_model
 from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.tuning import Parallelism
 from phoenix.contract import Model
 
 
@@ -40,6 +41,12 @@ def test_a_model_shows_its_license_and_what_its_weights_need():
         14_700_000_000,
         28_900_000_000,
     )
+
+
+def test_a_model_shows_on_how_many_devices_a_clip_is_made():
+    spec = load_catalog().get("wan-2.1-t2v-1.3b")
+    shared = spec.model_copy(update={"parallelism": Parallelism(context=2, guidance=True)})
+    assert [view_model(each, unserved_reason=None).devices for each in (spec, shared)] == [1, 4]
 
 
 def test_a_model_shows_the_pixels_of_each_of_its_sizes():

@@ -106,11 +106,9 @@ GGUF = {"kind": "gguf", "files": [{"source": "/weights/wan.gguf"}]}
             "quantization gguf cannot take the LoRA /loras/style into its weights: set is_fused = false",
         ),
         ({"quantization": {"kind": "int8"}, "engine": "animatic"}, "no effect on the engine animatic"),
-        ({"parallelism": 2}, "parallelism is refused: a clip is rendered by one worker process, which has one device"),
-        ({"context_parallel": {"ring_degree": 2}}, "start a worker per GPU"),
     ],
 )
-def test_quantisation_and_parallelism_that_cannot_act_are_refused_with_the_reason(changes, complaint):
+def test_quantisation_that_cannot_act_is_refused_with_the_reason(changes, complaint):
     with pytest.raises(ValidationError, match=complaint):
         changed(**changes)
 

@@ -9,7 +9,10 @@ from phoenix.engine.device import (
     is_broken,
     keep_compiled_code,
     pick_device,
+    pick_devices,
     release_memory,
+    smallest_memory_bytes,
+    worker_memory,
 )
 
 
@@ -27,8 +30,17 @@ def test_an_error_for_a_missing_device_lists_the_devices(name):
         pick_device(name)
 
 
+def test_a_worker_may_have_several_devices():
+    assert pick_devices("cpu") == ("cpu",)
+    assert pick_devices("cpu+cpu") == ("cpu", "cpu")
+    with pytest.raises(NoSuchDevice, match="no device 'cuda:98'"):
+        pick_devices("cuda:98+cuda:99")
+
+
 def test_a_cpu_has_no_device_memory():
     assert device_memory("cpu") is None
+    assert worker_memory(["cpu", "cpu"]) is None
+    assert smallest_memory_bytes(["cpu", "cpu"]) is None
 
 
 def test_the_allocator_has_expandable_segments_by_default():

@@ -9,6 +9,7 @@ from fixtures import child_processes
 from fixtures.renders import Recorder, make_clip
 from phoenix.catalog.adapters import AdapterFile, AdapterSpec
 from phoenix.catalog.catalog import load_catalog
+from phoenix.catalog.tuning import Parallelism
 from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.stop_token import RenderStopped, StopReason
@@ -48,6 +49,14 @@ def test_a_model_in_a_folder_can_be_served_when_the_folder_exists(tmp_path: Path
     assert not open_engines().can_serve(model)
     folder.mkdir()
     assert open_engines().can_serve(model)
+
+
+def test_a_model_on_two_devices_can_be_served_by_a_worker_that_has_two(tmp_path: Path):
+    changes = {"source": str(tmp_path), "parallelism": Parallelism(context=2)}
+    model = CATALOG.get("wan-2.1-t2v-1.3b").model_copy(update=changes)
+    assert "it needs 2 devices of one worker, and this one has one device" in str(open_engines().find_obstacle(model))
+    with_two = EngineRegistry(engine=EngineSettings(), animatic=AnimaticSettings(), device="cpu", other_devices=["cpu"])
+    assert with_two.can_serve(model)
 
 
 def test_a_hub_model_can_be_served_offline_only_when_it_was_downloaded():

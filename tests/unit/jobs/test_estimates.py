@@ -18,6 +18,7 @@ from phoenix.jobs.submission.estimates import Prices, estimate_work
 from phoenix.jobs.submission.submit import plan_tasks
 from phoenix.jobs.tables import JobRow
 from phoenix.jobs.views import QueuePosition
+from phoenix.settings import PriceSettings
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ANIMATIC = DurationStats({}, {"animatic": DurationPerWeight(0.1)})
@@ -135,3 +136,9 @@ def test_only_a_remote_model_has_a_list_price() -> None:
     animatic = load_catalog().get("animatic")
     with pytest.raises(ValueError, match="PHOENIX_PRICES__DEVICE_HOUR"):
         ModelSpec.model_validate({**animatic.model_dump(), "price_per_s": 0.4})
+
+
+def test_an_hour_of_a_model_is_the_price_of_all_its_devices() -> None:
+    settings = PriceSettings(device_hour=3)
+    assert Prices.from_settings(settings, second_of_video=None, devices=4).device_hour == 12
+    assert Prices.from_settings(PriceSettings(), second_of_video=None, devices=4).device_hour is None

@@ -20,6 +20,13 @@ def test_one_entry_may_name_several_devices() -> None:
     assert plan_processes("gpu", ["cuda:0, cuda:1"]) == [ProcessSpec("gpu", "cuda:0"), ProcessSpec("gpu", "cuda:1")]
 
 
+def test_devices_that_a_worker_has_together_are_one_process_of_their_own() -> None:
+    assert plan_processes("gpu", ["cuda:0+cuda:1", "cuda:2"]) == [
+        ProcessSpec("gpu", "cuda:0+cuda:1"),
+        ProcessSpec("gpu", "cuda:2"),
+    ]
+
+
 @pytest.mark.parametrize("queue", ["media", "remote"])
 def test_a_queue_that_needs_no_device_has_one_process(queue: str) -> None:
     assert plan_processes(queue, ["cuda:0", "cuda:1"], 4) == [ProcessSpec(queue, "cpu")]

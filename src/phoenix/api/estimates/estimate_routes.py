@@ -63,7 +63,8 @@ async def estimate_reel(
     position = await _find_position(services.queue_positions, first)
 
     def price_of(reel: ResolvedReel) -> Prices:
-        return Prices.from_settings(settings.prices, second_of_video=resolver.catalog.get(reel.model).price_per_s)
+        model = resolver.catalog.get(reel.model)
+        return Prices.from_settings(settings.prices, second_of_video=model.price_per_s, devices=model.devices)
 
     made = estimate_work(reel, resolved, durations, price_of(resolved), position if first is reel else None)
     of_draft = (

@@ -67,6 +67,7 @@ def view_model(
         adapters=[_view_adapter(adapter) for adapter in adapters.values()],
         license=_view_license(spec.license),
         memory_bytes=spec.memory_bytes,
+        devices=spec.devices,
         download_bytes=spec.download_bytes,
         is_served=unserved_reason is None,
         unserved_reason=unserved_reason,
@@ -117,6 +118,8 @@ def _explain_absence(spec: ModelSpec, workers: QueueWorkers, needed: Sequence[Ad
     if spec.source is None:
         return "no live worker of the queue gpu can draw: install the media extra on its machine"
     adapters = "".join(f" and its adapter {each.id}" for each in needed)
+    if spec.devices > 1:
+        return f"no live worker has its weights{adapters} and {spec.devices} devices: start one with both"
     return f"no live worker has its weights{adapters}: run `phoenix models pull` with its id on the machine of a worker"
 
 

@@ -43,12 +43,15 @@ class Prices:
 
     currency: str
     device_hour: float | None = None
+    """Of all devices that make a clip together."""
     second_of_video: float | None = None
     """The list price of a remote model."""
 
     @classmethod
-    def from_settings(cls, settings: PriceSettings, *, second_of_video: float | None) -> "Prices":
-        return cls(settings.currency, settings.device_hour, second_of_video)
+    def from_settings(cls, settings: PriceSettings, *, second_of_video: float | None, devices: int = 1) -> "Prices":
+        """The prices of a model of which `devices` make a clip together."""
+        hour = None if settings.device_hour is None else settings.device_hour * devices
+        return cls(settings.currency, hour, second_of_video)
 
 
 def estimate_work(

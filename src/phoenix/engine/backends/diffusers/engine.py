@@ -12,6 +12,7 @@ from phoenix.engine.backends.diffusers.adapters.files import AdapterPart, find_p
 from phoenix.engine.backends.diffusers.calling import run_call
 from phoenix.engine.backends.diffusers.choosing.chooser import Chooser, card_of
 from phoenix.engine.backends.diffusers.denoising.denoisers import step_cache_of_call
+from phoenix.engine.backends.diffusers.device_group.group import DeviceGroup
 from phoenix.engine.backends.diffusers.folders import unavailable
 from phoenix.engine.backends.diffusers.idle_eviction import IdleEvictor
 from phoenix.engine.backends.diffusers.latent_previews import ColourMaps
@@ -40,11 +41,11 @@ from phoenix.engine.backends.diffusers.weight_sizes import WeightSizes
 from phoenix.engine.batch_rules import halves
 from phoenix.engine.device import (
     count_devices,
-    device_memory,
     device_name,
     open_meter,
-    pick_device,
+    pick_devices,
     release_memory,
+    smallest_memory_bytes,
     usable_memory,
 )
 from phoenix.engine.device_scheduler import DeviceReservation, DeviceScheduler, Meter, PeakWindows
@@ -75,6 +76,7 @@ class LoadPipeline(Protocol):
 class DiffusersEngine:
     """The pipelines of one device. Several threads may call `render` at a time; they share only the weights.
 
+    `device` may name further devices, with which entries with `parallelism` are rendered (see `pick_devices`).
     `meter` measures the memory of the device; `open_meter` makes the default. `load` loads a model, and `maps` has the
     colour maps of the previews. `usable_bytes` returns the memory of the device that this process could use.
     """
@@ -91,7 +93,8 @@ class DiffusersEngine:
         maps: ColourMaps | None = None,
         usable_bytes: Callable[[], int | None] | None = None,
     ) -> None:
-        self.device = pick_device(device)
+        self._devices = pick_devices(device)
+        self.device, self._group = self._devices[0], DeviceGroup(self._devices)
         self._device_name = device_name(self.device)
         self._wait_limit_s = wait_limit_s
         self._settings = settings or EngineSettings()
@@ -103,12 +106,13 @@ class DiffusersEngine:
         self._fallbacks = ActiveFallbacks()
         self._batch_failures = BatchFailures()
         self._too_large: set[CallShape] = set()
-        self._chooser = Chooser(card_of(self.device, self._device_name, self._budget_bytes()), self.device)
+        card = card_of(self.device, self._device_name, self._budget_bytes(), devices=len(self._devices))
+        self._chooser = Chooser(card, self.device)
         self._model_cache: ModelCache[LoadedPipeline] = ModelCache(
             fetch=self._fetch,
             load=self._load,
             measure=lambda loaded: loaded.memory_bytes + loaded.adapter_sets.memory_bytes,
-            release=release_memory,
+            release=self._release,
             budget_bytes=self._budget_bytes(),
             host=self._host_budget(),
             can_load=self._can_load,
@@ -168,6 +172,7 @@ class DiffusersEngine:
     def close(self) -> None:
         self._idle_evictor.close()
         self._model_cache.evict_idle()
+        self._group.close()
 
     def _fetch(self, model: ModelSpec) -> None:
         run_clean(
@@ -177,15 +182,16 @@ class DiffusersEngine:
     def _load(self, model: ModelSpec, stop: StopToken) -> LoadedPipeline:
         """Loads a model in the thread of the load. Raises only errors of Phoenix, which have no tensors."""
         self._loads += 1
-        return run_clean(
-            lambda: self._load_pipeline(model, device=self.device, stop=stop),
-            stage=lambda: Stage.LOAD,
-            device=self.device,
-        )
+        load = partial(self._load_pipeline, model, device=self.device, stop=stop)
+        return run_clean(lambda: self._group.load(model, stop, load), stage=lambda: Stage.LOAD, device=self.device)
+
+    def _release(self) -> None:
+        release_memory()
+        self._group.release()
 
     def _render_at(self, requests: Sequence[RenderRequest], level: FallbackLevel) -> None:
         """Renders the clips together, in smaller batches, or at a higher level. Finishes every request."""
-        pending = [request for request in requests if not _is_finished(request)]
+        pending = [request for request in requests if not request.finish_if_stopped()]
         if not pending:
             return
         if len(pending) > 1 and self._is_known_to_fail(pending, level):
@@ -241,7 +247,7 @@ class DiffusersEngine:
         """Returns the level at which a call begins. Skips those that ran out of memory, or cannot hold the weights."""
         key, usable_bytes = weights_key(model), self._usable_bytes()
         level = self._fallbacks.first_level(key, usable_bytes=usable_bytes, clip_size=clip_size)
-        if level is not FallbackLevel.SHARED or model.offload != "auto" or usable_bytes is None:
+        if level is not FallbackLevel.SHARED or not model.may_offload or usable_bytes is None:
             return level
         sizes = self._find_sizes(model)
         level = FallbackLevel.SHARED if sizes is None else level_that_fits(sizes, usable_bytes)
@@ -268,7 +274,7 @@ class DiffusersEngine:
             if self._meter and self._settings.device_share < 1 and not self._scheduler.running_calls:
                 self._meter.release()
         for request in requests:
-            _is_finished(request)
+            request.finish_if_stopped()
         return None
 
     def _run(self, call: Call, level: FallbackLevel) -> None:
@@ -318,7 +324,7 @@ class DiffusersEngine:
             calls_key(model),
             needed_bytes=self._peaks.find(shape),
             max_calls_of_model=model.max_concurrency,
-            is_exclusive=level is not FallbackLevel.SHARED,
+            is_exclusive=level is not FallbackLevel.SHARED or model.devices > 1,
         )
 
     def _run_measured(
@@ -331,6 +337,7 @@ class DiffusersEngine:
             release_memory()
         before_bytes, epoch = meter.allocated_bytes() if meter else 0, self._model_cache.epoch()
         with (
+            self._group.sharing(loaded.pipeline, call),
             step_cache_of_call(loaded.pipeline, call.model, steps=call.rows[0].clip.steps),
             self._peak_windows.measuring() as call.read_peak,
         ):
@@ -377,23 +384,17 @@ class DiffusersEngine:
 
     def _expect_host_bytes(self, model: ModelSpec) -> int:
         sizes = self._find_sizes(model)
-        return 0 if sizes is None else sizes.host_bytes(model.offload, is_cuda=self.device.startswith("cuda"))
+        copies = model.devices if self.device == "cpu" else 1
+        return 0 if sizes is None else copies * sizes.host_bytes(model.offload, is_cuda=self.device.startswith("cuda"))
 
     def _budget_bytes(self) -> int | None:
         share, budget_bytes = self._settings.device_share, self._settings.memory_budget_bytes
         if budget_bytes is not None:
             return int(budget_bytes * share)
-        memory = device_memory(self.device)
-        return None if memory is None else int(memory.total_bytes * WEIGHTS_SHARE * share)
+        total_bytes = smallest_memory_bytes(self._devices)
+        return None if total_bytes is None else int(total_bytes * WEIGHTS_SHARE * share)
 
 
 def _size_of(inputs: ClipInputs) -> int:
     """Returns the number of pixels of all frames. Activations grow with it."""
     return inputs.clip.width * inputs.clip.height * inputs.clip.num_frames
-
-
-def _is_finished(request: RenderRequest) -> bool:
-    """Finishes the request if it was stopped. Returns whether it is finished."""
-    if request.is_stopped:
-        request.finish_stopped()
-    return request.is_finished

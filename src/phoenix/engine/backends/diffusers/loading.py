@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 
 from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.tuning import Quantization
 from phoenix.engine.backends.diffusers.adapters.files import AdapterPart
 from phoenix.engine.backends.diffusers.adapters.sets import AdapterSets
 from phoenix.engine.backends.diffusers.classes.guidance import check_guiders
@@ -24,9 +25,10 @@ from phoenix.engine.backends.diffusers.classes.signatures import is_modular
 from phoenix.engine.backends.diffusers.classes.special_arguments import check_steps
 from phoenix.engine.backends.diffusers.classes.two_stages import UPSAMPLER, read_upsampler
 from phoenix.engine.backends.diffusers.decoding.vae_guard import guard_vae
-from phoenix.engine.backends.diffusers.denoising.denoisers import check_calls, denoisers_of, tune_denoisers
+from phoenix.engine.backends.diffusers.denoising.denoisers import NAMES, check_calls, denoisers_of, tune_denoisers
 from phoenix.engine.backends.diffusers.folders import (
     check_folder,
+    find_components,
     find_gguf,
     get_folder,
     is_modular_entry,
@@ -40,6 +42,7 @@ from phoenix.engine.backends.diffusers.out_of_memory import is_out_of_memory
 from phoenix.engine.backends.diffusers.quantizing.gguf_denoisers import read_gguf_denoisers
 from phoenix.engine.backends.diffusers.quantizing.weights import plain_tensors, quiet_import
 from phoenix.engine.backends.diffusers.shared_weights import (
+    OF_THE_WEIGHTS,
     denoisers_key,
     pipeline_key,
     shared_components,
@@ -126,6 +129,36 @@ def load_pipeline(model: ModelSpec, *, device: str, stop: StopToken) -> LoadedPi
         memory_bytes=weight_bytes(pipeline, device),
         host_bytes=weight_bytes(pipeline, "cpu", is_pinned=model.offload == "group" and device.startswith("cuda")),
     )
+
+
+def load_denoisers(model: ModelSpec, *, device: str) -> Any:
+    """Returns a pipeline with the denoisers of the model alone, for a device that only takes part in its calls.
+
+    Raises like `load_pipeline`, which has checked the model before.
+    """
+    folder = get_folder(model)
+    model = _of_denoisers_alone(model)
+    with LOAD_LOCK:
+        kind = get_pipeline_class(_import_diffusers(), model, folder)
+        absent = find_components(model, folder).keys() - {*NAMES, "scheduler"}
+        given = {**dict.fromkeys(absent), **read_gguf_denoisers(_import_diffusers(), model, folder)}
+        pipeline = _read(model, folder, kind, **given)
+        _check_health(pipeline, model)
+        apply_options(_import_diffusers(), pipeline, model, device)
+        tune_denoisers(pipeline, model, device)
+        pipeline.to(device)
+    return pipeline
+
+
+def _of_denoisers_alone(model: ModelSpec) -> ModelSpec:
+    """Returns the entry without what it sets on other components."""
+    options = {name: value for name, value in model.options.items() if name not in OF_THE_WEIGHTS}
+    changes: dict[str, object] = {"options": options, "second_stage": None}
+    if isinstance(quantization := model.quantization, Quantization) and quantization.kind != "gguf":
+        is_of_denoisers = "denoisers" in quantization.components
+        kept = quantization.model_copy(update={"components": ("denoisers",)})
+        changes["quantization"] = kept if is_of_denoisers else None
+    return model.model_copy(update=changes)
 
 
 def pipeline_for(model: ModelSpec, loaded: LoadedPipeline, *, device: str) -> LoadedPipeline:

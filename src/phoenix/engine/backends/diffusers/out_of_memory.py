@@ -162,7 +162,7 @@ def next_level(level: FallbackLevel, model: ModelSpec, *, shared_device: bool) -
     """Returns the level to try next; None if there is none. EXCLUSIVE helps only if the call shared the device."""
     if level is FallbackLevel.SHARED and shared_device:
         return FallbackLevel.EXCLUSIVE
-    if model.offload != "auto" or level is FallbackLevel.GROUP_OFFLOAD:
+    if not model.may_offload or level is FallbackLevel.GROUP_OFFLOAD:
         return None
     return FallbackLevel.GROUP_OFFLOAD if level is FallbackLevel.MODEL_OFFLOAD else FallbackLevel.MODEL_OFFLOAD
 

@@ -14,7 +14,7 @@ OF_THE_WEIGHTS = ("vae_dtype", "vae_tiling", "vae_slicing")
 """Options that change a component, and so every pipeline that shares it."""
 
 
-OF_THE_MODULES = ("dtype", "loras", "layerwise_casting", "quantization")
+OF_THE_MODULES = ("dtype", "loras", "layerwise_casting", "quantization", "parallelism")
 """Fields of an entry that change the weights in memory."""
 
 OF_THE_DENOISERS = ("step_cache", "attention", "compile_blocks")
@@ -29,16 +29,23 @@ def weights_key(model: ModelSpec) -> str:
     """Returns equal texts for entries that can share weights: nothing in memory would differ.
 
     An entry that moves or converts its weights shares them only with pipelines of its own kind: the hooks that do so
-    are set on the modules, in the order of one pipeline.
+    are set on the modules, in the order of one pipeline. An entry on several devices has denoisers of its own.
     """
-    own = [model.offload, pipeline_key(model)] if model.changes_modules else []
     tuning = model.model_dump(mode="json", include=set(OF_THE_MODULES))
     options = {name: model.options.get(name) for name in OF_THE_WEIGHTS}
     source = model.source or ""
     # A folder has many paths, and an id of the hub is no path.
     if Path(source).exists():
         source = str(Path(source).resolve())
-    return json.dumps([source, model.revision, tuning, options, own], sort_keys=True)
+    return json.dumps([source, model.revision, tuning, options, _own_part(model)], sort_keys=True)
+
+
+def _own_part(model: ModelSpec) -> list[str | None]:
+    if not model.changes_modules:
+        return []
+    if model.offload in ("model", "group") or model.layerwise_casting is not None:
+        return [model.offload, pipeline_key(model)]
+    return [model.pipeline, denoisers_key(model)]
 
 
 def calls_key(model: ModelSpec) -> str:

@@ -109,6 +109,17 @@ def current_call() -> Call | None:
     return getattr(_this_thread, "call", None)
 
 
+@contextmanager
+def without_stops() -> Generator[None]:
+    """No block stops the call of this thread during the block."""
+    call = current_call()
+    _this_thread.call = None
+    try:
+        yield
+    finally:
+        _this_thread.call = call
+
+
 def hook_modules(components: dict[str, Any]) -> None:
     """Hooks the blocks of the denoisers and of the VAE, so that each block can stop a call. Call it once after loading.
 

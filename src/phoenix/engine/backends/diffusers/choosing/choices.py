@@ -1,9 +1,13 @@
-"""Decides what an entry leaves to the device (`auto`): attention, compiled blocks, and quantisation. Pure."""
+"""Decides what an entry leaves to the device (`auto`): attention, compiled blocks, quantisation, and several devices.
+
+Only the last reads files: what the folder of the model says of its denoisers.
+"""
 
 from dataclasses import dataclass
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.catalog.tuning import AttentionName, Quantization
+from phoenix.engine.backends.diffusers.device_group.plan import choose_parallelism
 
 FUSED_ATTENTION = (9, 0)
 """The capability from which `auto` takes the attention of cuDNN.
@@ -32,6 +36,8 @@ class Card:
     """Of an NVIDIA card; None for a CPU, for cards of other makers, and where it is unknown."""
     has_compiler: bool = False
     """Whether Triton, and a C compiler for what it generates, are here."""
+    devices: int = 1
+    """Devices of the worker, which are all of this kind."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,14 @@ def decide(model: ModelSpec, card: Card, totals: WeightTotals) -> tuple[ModelSpe
         is_compiled, reason = choose_compilation(model, card)
         changes["compile_blocks"] = is_compiled
         choices.append(Choice("compile_blocks", "true" if is_compiled else "false", reason))
-    return model.model_copy(update=changes), tuple(choices)
+    decided = model.model_copy(update=changes)
+    if model.parallelism == "auto":
+        parallelism, reason = choose_parallelism(decided, card.devices)
+        choices.append(
+            Choice("parallelism", "none" if parallelism is None else f"{parallelism.devices} devices", reason)
+        )
+        decided = decided.model_copy(update={"parallelism": parallelism})
+    return decided, tuple(choices)
 
 
 def choose_quantization(card: Card, totals: WeightTotals) -> tuple[Quantization | None, str]:

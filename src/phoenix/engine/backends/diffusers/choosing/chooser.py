@@ -15,7 +15,7 @@ from phoenix.telemetry.logs import get_logger
 _logger = get_logger(__name__)
 
 
-def card_of(device: str, name: str, budget_bytes: int | None) -> Card:
+def card_of(device: str, name: str, budget_bytes: int | None, *, devices: int = 1) -> Card:
     """Returns what choices depend on. Imports torch for a GPU."""
     return Card(
         name,
@@ -23,6 +23,7 @@ def card_of(device: str, name: str, budget_bytes: int | None) -> Card:
         is_gpu=device.startswith("cuda"),
         capability=device_capability(device),
         has_compiler=has_compiler(),
+        devices=devices,
     )
 
 
