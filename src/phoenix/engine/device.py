@@ -134,8 +134,8 @@ def smallest_memory_bytes(devices: Sequence[str]) -> int | None:
         return None
     import torch  # noqa: PLC0415
 
-    properties = cast("Any", torch.cuda.get_device_properties)
-    return min(int(properties(device).total_memory) for device in devices)
+    cuda = cast("Any", torch.cuda)
+    return min(int(cuda.get_device_properties(device).total_memory) for device in devices)
 
 
 def usable_memory(device: str) -> int | None:
