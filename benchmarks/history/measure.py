@@ -44,7 +44,7 @@ from phoenix.jobs.history.figures import (
     start_of,
 )
 from phoenix.jobs.history.measurements import Measurement
-from phoenix.jobs.history.queries import StatsWindow, read_stats, read_totals
+from phoenix.jobs.history.queries import StatsWindow, read_totals, write_stats
 from phoenix.jobs.history.tables import StatsRow
 from phoenix.jobs.metrics import read_gauges, record_job_counts
 from phoenix.jobs.submission.submit import new_job
@@ -144,7 +144,7 @@ def reads_of(database: Database) -> Mapping[str, Callable[[], Awaitable[Any]]]:
 
     def stats(step: Any, by: Any = None, lasts: timedelta = month) -> Callable[[], Awaitable[Any]]:
         async def read() -> Any:
-            return (await read_stats(database, StatsWindow(now - lasts, now, step), by)).model_dump_json()
+            return await write_stats(database, StatsWindow(now - lasts, now, step), by)
 
         return read
 

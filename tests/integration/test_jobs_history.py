@@ -18,7 +18,7 @@ from phoenix.jobs.execution.task_completion import AttemptRecord, fail, succeed
 from phoenix.jobs.history.attempts import read_attempts, read_log
 from phoenix.jobs.history.figures import QueueSample, add_up, spread
 from phoenix.jobs.history.measurements import Measurement
-from phoenix.jobs.history.queries import StatsWindow, read_stats, read_totals, read_usage
+from phoenix.jobs.history.queries import StatsWindow, read_stats, read_totals, read_usage, write_stats
 from phoenix.jobs.history.rollup import delete_old_stats, has_measurements, roll_up
 from phoenix.jobs.history.tables import MeasurementRow, StatsRow
 from phoenix.jobs.retention import delete_job
@@ -254,3 +254,15 @@ async def test_old_minutes_are_deleted_before_old_days(database: Database) -> No
     async with database.read() as session:
         kept = set(await session.scalars(select(col(StatsRow.resolution_s))))
     assert kept == {0, 3600, 86400}
+
+
+async def test_what_is_written_is_what_is_read(database: Database) -> None:
+    await submit_reel(database, "a")
+    await succeed_next(database)
+    await count_all(database, QueueSample("gpu", 5, 3, 4, 15.0, 0.8))
+    window = StatsWindow(utc_now() - timedelta(hours=2), utc_now(), "hour")
+
+    for by in (None, "queue", "model"):
+        written = Stats.model_validate_json(await write_stats(database, window, by))
+        assert written == await read_stats(database, window, by)
+        assert written.series

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from sqlalchemy import Text, and_, cast, func, or_, select
 from sqlmodel import col
 
@@ -16,8 +16,6 @@ from phoenix.contract.history import (
     Stats,
     StatsBy,
     StatsFigures,
-    StatsPoint,
-    StatsSeries,
     StatsStep,
     Usage,
     UsageDay,
@@ -68,18 +66,28 @@ class StatsWindow:
 
 async def read_stats(database: Database, window: StatsWindow, by: StatsBy | None) -> Stats:
     """The figures of a window, over time and in total, of everything or by queue or model."""
+    return Stats.model_validate(await _read_fields(database, window, by))
+
+
+async def write_stats(database: Database, window: StatsWindow, by: StatsBy | None) -> bytes:
+    """`read_stats` as JSON, without models: to make and check the 8,000 of a month of hours takes half of the time."""
+    return await asyncio.to_thread(to_json, await _read_fields(database, window, by))
+
+
+async def _read_fields(database: Database, window: StatsWindow, by: StatsBy | None) -> dict[str, Any]:
+    """The fields of `Stats`."""
     ended, unfinished = await _read_ended(database, window, by), await _read_unfinished(database, window)
     # A month of hours takes a tenth of a second, in which the event loop serves others.
     if by is None:
         series = await asyncio.to_thread(_view_everything, ended, unfinished, SECONDS_OF_STEP[window.step])
     else:
         series = await asyncio.to_thread(_add_up, chain(ended, unfinished), by)
-    return Stats(start=window.start, end=window.end, step=window.step, by=by, series=series)
+    return {"start": window.start, "end": window.end, "step": window.step, "by": by, "series": series}
 
 
 def _view_everything(
     ended: Iterable[tuple[StatsKey, Figures]], unfinished: Iterable[tuple[StatsKey, Figures]], step_s: int
-) -> list[StatsSeries]:
+) -> list[dict[str, Any]]:
     """The one series of everything. Whole longer periods stand for their parts in the total."""
     points: dict[datetime, Figures] = {}
     whole: dict[datetime, Figures] = {}
@@ -94,7 +102,7 @@ def _view_everything(
     return [_view_series(None, total, points)]
 
 
-def _add_up(parts: Iterable[tuple[StatsKey, Figures]], by: StatsBy) -> list[StatsSeries]:
+def _add_up(parts: Iterable[tuple[StatsKey, Figures]], by: StatsBy) -> list[dict[str, Any]]:
     points: dict[str, dict[datetime, Figures]] = defaultdict(dict)
     for key, figures in parts:
         is_counted, group = _group_of(key, by)
@@ -185,12 +193,16 @@ def _group_of(key: StatsKey, by: StatsBy) -> tuple[bool, str]:
     return key.subject != "queue" and key.model != NONE, key.model
 
 
-def _view_series(group: str | None, total: Figures, points: Mapping[datetime, Figures]) -> StatsSeries:
-    return StatsSeries(
-        group=group,
-        total=StatsFigures.model_validate(_show(total)),
-        points=[StatsPoint.model_validate({"at": at, **_show(points[at])}) for at in sorted(points)],
-    )
+_NOTHING: Mapping[str, Any] = StatsFigures().model_dump()
+
+
+def _view_series(group: str | None, total: Figures, points: Mapping[datetime, Figures]) -> dict[str, Any]:
+    """The fields of `StatsSeries`."""
+    return {
+        "group": group,
+        "total": {**_NOTHING, **_show(total)},
+        "points": [{"at": at, **_NOTHING, **_show(points[at])} for at in sorted(points)],
+    }
 
 
 def _show(figures: Figures) -> dict[str, Any]:
@@ -227,7 +239,7 @@ def _percentiles_by_stage(sketches: Iterable[tuple[str, Sketch]]) -> dict[str, M
 
 
 def _percentiles(sketch: Sketch | None) -> Mapping[str, float] | None:
-    """The fields of `Percentiles`; None without values. Pydantic makes thousands of models faster than Python does."""
+    """The fields of `Percentiles`; None without values."""
     if sketch is None or not sketch.count:
         return None
     p50, p95, p99 = sketch.percentiles()
