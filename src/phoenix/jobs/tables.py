@@ -321,8 +321,7 @@ class WorkerRow(SQLModel, table=True):
     host: str
     pid: int
     device: str
-    slots: dict[str, int] = Field(sa_type=JSON)
-    """How many tasks of each queue the worker runs at a time."""
+    slots: dict[str, int] = Field(sa_type=JSON)  # How many tasks of each queue it runs at a time.
     models: list[str] = Field(default_factory=list, sa_type=JSON)
     """Ids of the models in its memory."""
     serves: list[str] = Field(default_factory=list, sa_type=JSON)
@@ -343,8 +342,7 @@ class WorkerRow(SQLModel, table=True):
     drained_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # Since then it must claim nothing.
     unload: list[str] = Field(default_factory=list, sa_type=JSON)
     """Ids of the models that the worker must drop from its memory. It reports what it has, and so the list shrinks."""
-    phase: str = "ready"
-    """A `WorkerPhase`."""
+    phase: str = "ready"  # A `WorkerPhase`.
     fault: str | None = None
 
 
