@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,13 +35,15 @@ MAX_FOUND = 200
 """The most jobs that each of the two lists has."""
 MAX_RESCORED = 1000
 """The jobs that an index in memory finds for a search, and whose vectors are then compared with all bits."""
-_MOST_LISTED = 8000
-"""More jobs that pass a filter are not listed: to ask many jobs whether they pass it takes less time then."""
-_MOST_ASKED = 2500
-"""Jobs that are asked so, the most similar ones first."""
+_FEW = 2500
+"""So many jobs that pass a filter are listed for less than it takes to ask 1,000 jobs whether they pass it."""
 _FUSION = 60
 """The constant of reciprocal rank fusion. The larger it is, the more a job gains by being in both lists."""
 _CURSOR = re.compile(r"m\.(?P<offset>[0-9]{1,4})\.(?P<newest>job_[0-9a-z]{26})")
+
+
+_Look = Callable[..., Awaitable[list[tuple[str, bytes]]]]
+_List = Callable[[], Awaitable[tuple[int, "NDArray[np.int64]"]]]
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,17 @@ async def _rank_similar(
     owner_id: str,
 ) -> list[str]:
     """Compares the query with the vectors of the owner's jobs that pass the filters."""
-    stored = await _read_candidates(database, indexes, meaning.query, search, wanted, owner_id=owner_id)
+    conditions = [*list_mark_conditions(search, owner_id), *(job_conditions(wanted) if wanted != JobFilter() else ())]
+    look = partial(_read_nearest, database, indexes, meaning.query, owner_id=owner_id)
+    if not conditions:
+        stored = await look()
+    else:
+        list_filtered = partial(_list_filtered, database, search, wanted, owner_id=owner_id)
+        count, among = await list_filtered(limit=_FEW + 1)
+        if count <= _FEW:
+            stored = await look(among=among)
+        else:
+            stored = await _look_where_many_pass(look, list_filtered, conditions)
     return await asyncio.to_thread(
         rank_by_similarity,
         [(job_id, vectors) for job_id, vectors in stored if job_id != meaning.example],
@@ -118,28 +130,17 @@ async def _rank_similar(
     )
 
 
-async def _read_candidates(
-    database: Database,
-    indexes: VectorIndexes,
-    query: Vectors,
-    search: JobSearch,
-    wanted: JobFilter,
-    *,
-    owner_id: str,
+async def _look_where_many_pass(
+    look: _Look, list_filtered: _List, conditions: Sequence[ColumnElement[bool]]
 ) -> list[tuple[str, bytes]]:
-    """Jobs that pass the filters and are likely to be the most similar, with their vectors."""
-    look = partial(_read_nearest, database, indexes, query, owner_id=owner_id)
-    conditions = [*list_mark_conditions(search, owner_id), *(job_conditions(wanted) if wanted != JobFilter() else ())]
-    if not conditions:
-        return await look()
-    list_filtered = partial(_list_filtered, database, search, wanted, owner_id=owner_id)
-    count, among = await list_filtered(limit=_MOST_LISTED + 1)
-    if count > _MOST_LISTED:
-        stored = await look(conditions=conditions, limit=_MOST_ASKED)
-        if len(stored) >= MAX_FOUND:
-            return stored
+    """Looks at the nearest rows, at more of them, or at all that pass: until enough have passed."""
+    stored = await look(conditions=conditions)
+    if MAX_FOUND > len(stored) >= MAX_FOUND * MAX_RESCORED / _FEW:
+        stored = await look(conditions=conditions, limit=_FEW)
+    if len(stored) < MAX_FOUND:
         _, among = await list_filtered()
-    return await look(among=among)
+        stored = await look(among=among)
+    return stored
 
 
 async def _read_nearest(
@@ -178,9 +179,10 @@ async def _list_filtered(
     jobs = select_filtered_ids(database.dialect, search, wanted, owner_id).limit(limit).subquery()
     # As one text: a value for each row would take most of the time.
     ids = func.aggregate_strings(cast(col(row.id), String), ",")
-    statement = select(func.count(), ids).select_from(jobs).outerjoin(row, col(row.job_id) == jobs.c.job_id)
-    [(count, found)] = await database.fetch(statement)
-    return count, parse_keys(found or "")
+    (job_id,) = jobs.c
+    statement = select(func.count().label("num_jobs"), ids.label("ids"))
+    [found] = await database.fetch(statement.select_from(jobs).outerjoin(row, col(row.job_id) == job_id))
+    return found.num_jobs, parse_keys(found.ids or "")
 
 
 async def find_vectors(database: Database, job_id: str, *, model: str) -> Vectors | None:

@@ -169,7 +169,7 @@ def select_filtered_ids(dialect: str, search: JobSearch, wanted: JobFilter, owne
     """Selects the ids of all jobs of the owner that pass the filters, with any words."""
     conditions = [col(JobRow.owner_id) == owner_id, *job_conditions(wanted)]
     if not (search.tags or search.metadata or search.favorite is not None):
-        return select(col(JobRow.id).label("job_id")).where(*conditions)
+        return select(col(JobRow.id)).where(*conditions)
     source, found = _source(dialect, Match(Filters(owner_id, search.tags, search.metadata, search.favorite)))
     statement = select(_WORDS.c.job_id).select_from(source).where(found)
     # The marks have the owner already.
