@@ -12,6 +12,8 @@ from pathlib import Path
 
 from phoenix.catalog.postprocessors import LipModelSpec
 from phoenix.child_processes import follow_lifeline, name_process
+from phoenix.engine.device import may_have_accelerator
+from phoenix.engine.host_memory import keep_freed_memory
 from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed
 from phoenix.frames import messages
 from phoenix.frames.messages import EngineMessage
@@ -27,6 +29,9 @@ _ORPHANED = 71
 def main() -> None:
     """Arguments: the descriptor of the link, the folder of the videos, device, threads, JPEG quality, log level."""
     link_fd, videos, device, threads, jpeg_quality, log_level = sys.argv[1:]
+    if device == "cpu" or not may_have_accelerator():
+        # Before the first thread.
+        keep_freed_memory()
     name_process(_NAME)
     follow_lifeline(lambda: os._exit(_ORPHANED))
     # A service manager may send these to all processes at once. The service drains first.
