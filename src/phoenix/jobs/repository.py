@@ -96,10 +96,7 @@ class TaskSummary(NamedTuple):
 
 
 async def list_task_summaries(session: AsyncSession, job_id: str) -> Sequence[TaskSummary]:
-    """Like `list_tasks`, for a fraction of its price: what happens once for each clip of a long reel uses it.
-
-    Changes of the session must have been flushed.
-    """
+    """Like `list_tasks`, for a fraction of its price. Changes of the session must have been flushed."""
     columns = [getattr(TaskRow, name) for name in TaskSummary._fields]
     statement = select(*columns).where(col(TaskRow.job_id) == job_id).order_by(col(TaskRow.position))
     return [TaskSummary(*row) for row in await session.execute(statement)]
