@@ -88,8 +88,12 @@ def role_texts(
     source_video: list[str] | None,
 ) -> RoleTexts:
     """The texts of the options, by their roles."""
-    pictures: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame, "reference": reference}
-    return pictures | {"source_video": source_video}
+    return {
+        "first_frame": first_frame,
+        "last_frame": last_frame,
+        "reference": reference,
+        "source_video": source_video,
+    }
 
 
 def parse_conditions(texts: RoleTexts, further: list[str] | None) -> list[ConditionArgument]:
