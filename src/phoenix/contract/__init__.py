@@ -66,7 +66,6 @@ from phoenix.contract.fleet import (
     QueueView,
     Worker,
     WorkerList,
-    WorkerState,
 )
 from phoenix.contract.jobs import (
     PROMPT_CUT,
@@ -397,6 +396,5 @@ __all__ = [
     "WebhookSecret",
     "Worker",
     "WorkerList",
-    "WorkerState",
     "media_of",
 ]

@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Text, delete, func, select, text, type_coe
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract import JobState, QueueDepth, WorkerState
+from phoenix.contract import JobState, QueueDepth
+from phoenix.contract.fleet import WorkerState
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode
 from phoenix.jobs.history.figures import ALL_TIME_S, EPOCH, StatsKey

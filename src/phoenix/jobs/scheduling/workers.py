@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from phoenix.contract import JobState, QueueDepth, QueueName, QueueView, Worker, WorkerState
+from phoenix.contract import JobState, QueueDepth, QueueName, QueueView, Worker
+from phoenix.contract.fleet import WorkerState
 from phoenix.db import Database, RecentRead, UnitOfWork, UtcDateTime, db_now, detached, table_of
 from phoenix.jobs.lifecycle import FINISHING_STAGES, TaskKind, TaskState
 from phoenix.jobs.post_commit import TasksReady
