@@ -12,6 +12,7 @@ WHOLE = {"Services", "ServicesDep"}
 COMPOSITION_ROOTS = {
     "api/lifespan.py AppState",
     "api/lifespan.py _background_services",
+    "frames/front/state.py open_front",
     "worker/main.py _Worker.__init__",
     "worker/context.py open_worker_context",
 }

@@ -182,7 +182,7 @@ async def _check_machine(settings: Settings, plan: WorkerPlan) -> tuple[tuple[st
 
 def _describe_outside(plan: WorkerPlan, phase: WorkerPhase, fault: str | None = None) -> WorkerReport:
     """Describes a process that has no slots yet, or none any more."""
-    slots = dict.fromkeys(plan.queues, 0)
+    slots: dict[str, int] = dict.fromkeys(plan.queues, 0)
     return WorkerReport(plan.worker_id, socket.gethostname(), os.getpid(), plan.device, slots, phase=phase, fault=fault)
 
 

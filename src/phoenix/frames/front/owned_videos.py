@@ -9,13 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from phoenix.access.keys import Caller
+from phoenix.db import Database
 from phoenix.errors import FieldError, Gone, InvalidRequest, NotFound, PayloadTooLarge
 from phoenix.frames.front.faults import Fault, FrameError
 from phoenix.frames.interface import VideoInfo
 from phoenix.frames.service import FrameService
 from phoenix.jobs.repository import get_artifact
 from phoenix.lipsync.faces import FaceBox
-from phoenix.services import Services
+from phoenix.settings import Settings
+from phoenix.storage.store import ArtifactStore
 
 _WRITE_BYTES = 1_048_576
 
@@ -31,9 +33,13 @@ class VideoOptions:
 class OwnedVideos:
     """The registered videos of a process. A caller sees its own, and no others."""
 
-    def __init__(self, service: FrameService, services: Services) -> None:
+    def __init__(self, service: FrameService, database: Database, store: ArtifactStore, settings: Settings) -> None:
+        """`database` and `store` have the artifacts of the API."""
         self._service = service
-        self._services = services
+        self._database = database
+        self._store = store
+        self._limits = settings.frames
+        self._max_upload_bytes = settings.limits.max_upload_bytes
         self._owners: dict[str, str] = {}
         self._beginning: Counter[str] = Counter()
         """How many videos of each owner are being registered."""
@@ -58,15 +64,15 @@ class OwnedVideos:
     async def add_upload(self, chunks: AsyncIterator[bytes], options: VideoOptions, caller: Caller) -> VideoInfo:
         """Registers a file that arrives. Raises `FrameError`, `PayloadTooLarge` and `InvalidRequest`."""
         with self._counting(caller), _new_file() as path:
-            await _write(path, chunks, max_bytes=self._services.settings.limits.max_upload_bytes)
+            await _write(path, chunks, max_bytes=self._max_upload_bytes)
             return await self._register(path, options, caller)
 
     async def add_artifact(self, artifact_id: str, options: VideoOptions, caller: Caller) -> VideoInfo:
         """Registers a file that the API has stored. Raises like `add_upload`, and `NotFound`."""
         with self._counting(caller), _new_file() as path:
-            async with self._services.database.read() as session:
+            async with self._database.read() as session:
                 artifact = await get_artifact(session, artifact_id, owner_id=caller.owner_id)
-            await self._services.store.download_to(artifact.key, path)
+            await self._store.download_to(artifact.key, path)
             return await self._register(path, options, caller)
 
     async def _register(self, path: Path, options: VideoOptions, caller: Caller) -> VideoInfo:
@@ -77,7 +83,7 @@ class OwnedVideos:
     @contextmanager
     def _counting(self, caller: Caller) -> Generator[None]:
         """Counts a video that is being registered. Raises `FrameError` if there are too many."""
-        limits = self._services.settings.frames
+        limits = self._limits
         owned = sum(owner == caller.owner_id for owner in self._owners.values())
         if owned + self._beginning[caller.owner_id] >= limits.videos_per_key:
             detail = f"This key has {limits.videos_per_key} videos here, which is its limit. Remove one first."

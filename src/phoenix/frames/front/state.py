@@ -44,7 +44,7 @@ async def open_front(services: Services, service: FrameService) -> AsyncGenerato
     buckets = rate_limits.TokenBuckets(services.redis, prefix, timeout_s=timeout_s)
     policy = open_slots.OpenPolicy("frame-sessions", settings.frames.sessions_per_key, RateLimited)
     meters = FrameMeters()
-    videos = OwnedVideos(service, services)
+    videos = OwnedVideos(service, database, services.store, settings)
     async with AsyncExitStack() as stack:
         slots = open_slots.OpenSlots(services.redis, prefix, policy, timeout_s=timeout_s)
         await stack.enter_async_context(slots.running())

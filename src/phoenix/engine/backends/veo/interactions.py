@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Iterator
 from typing import Any
 
-from google import genai
+from google.genai import Client
 
 from phoenix.engine.backends.veo.errors import ResponseLost, describe_failure, describe_unnumbered
 from phoenix.engine.backends.veo.outcome import OperationResult, check_size, no_video
@@ -18,7 +18,7 @@ from phoenix.engine.backends.veo.request import VeoRequest
 UNFINISHED = ("queued", "in_progress")
 
 
-def start_interaction(client: genai.Client, request: VeoRequest) -> str | None:
+def start_interaction(client: Client, request: VeoRequest) -> str | None:
     """Sends a request, which is billed. Returns the id of the interaction, or None if the response has none."""
     # The overloads of the SDK return an interaction or a stream of events.
     interactions: Any = client.interactions
@@ -38,7 +38,7 @@ def start_interaction(client: genai.Client, request: VeoRequest) -> str | None:
     return begun.id or None
 
 
-def find_interaction(client: genai.Client, interaction_id: str, *, max_video_bytes: int) -> OperationResult | None:
+def find_interaction(client: Client, interaction_id: str, *, max_video_bytes: int) -> OperationResult | None:
     """Returns the outcome of the interaction; None while it is running. Raises `ResponseLost`."""
     interactions: Any = client.interactions
     found = interactions.get(id=interaction_id)

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 import httpx
-from google import genai
-from google.genai import types
+from google.genai import Client, types
 
 from phoenix.engine.backends.veo.errors import (
     OperationUnusable,
@@ -73,13 +72,13 @@ class VeoService:
         self._http.close()
 
     @cached_property
-    def _interactions(self) -> genai.Client:
+    def _interactions(self) -> Client:
         return self._open_client(LOCATION_OF_INTERACTIONS)
 
-    def _open_client(self, location: str) -> genai.Client:
+    def _open_client(self, location: str) -> Client:
         settings = self._settings
         key = settings.api_key.get_secret_value() if settings.api_key else None
-        return genai.Client(
+        return Client(
             vertexai=True,
             api_key=key,
             project=None if key else settings.project,

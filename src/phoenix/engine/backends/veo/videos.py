@@ -3,21 +3,20 @@
 `last_frame` and `reference_images` are part of the configuration, and the first frame is part of the source.
 """
 
-from google import genai
-from google.genai import types
+from google.genai import Client, types
 
 from phoenix.engine.backends.veo.errors import describe_failure, moderated
 from phoenix.engine.backends.veo.outcome import OperationResult, check_size, no_video
 from phoenix.engine.backends.veo.request import VeoRequest
 
 
-def start_operation(client: genai.Client, request: VeoRequest) -> str | None:
+def start_operation(client: Client, request: VeoRequest) -> str | None:
     """Sends a request, which is billed. Returns the name of the operation, or None if the response has none."""
     source = types.GenerateVideosSource(prompt=request.prompt, image=_image(request.first_frame))
     return client.models.generate_videos(model=request.model, source=source, config=_config(request)).name
 
 
-def find_operation(client: genai.Client, name: str, *, max_video_bytes: int) -> OperationResult | None:
+def find_operation(client: Client, name: str, *, max_video_bytes: int) -> OperationResult | None:
     """Returns the outcome of the operation; None while it is running."""
     found = client.operations.get(types.GenerateVideosOperation.model_validate({"name": name}))
     if not found.done:
