@@ -84,8 +84,12 @@ class Transport:
     """A connection pool to one server."""
 
     def __init__(self, base_url: str, api_key: str | None, retry_policy: RetryPolicy) -> None:
+        """Raises `ValueError` for a key that no header can hold."""
         headers = {"User-Agent": f"phoenix-client/{__version__}"}
         if api_key:
+            if not (api_key.isascii() and api_key.isprintable()):
+                # Not the key itself: errors end in logs.
+                raise ValueError("api_key has a character that no key has: copy the whole key, without a line break")
             headers["Authorization"] = f"Bearer {api_key}"
         self.retry_policy = retry_policy
         self.base_url = base_url.rstrip("/")

@@ -6,7 +6,7 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from phoenix.client import DownloadCorrupted, NoOutput, PhoenixClientError, PhoenixUnreachable
+from phoenix.client import AsyncPhoenix, DownloadCorrupted, NoOutput, PhoenixClientError, PhoenixUnreachable
 from phoenix.client.errors import problem_from
 from phoenix.clock import utc_now
 from phoenix.contract import Problem, ProblemFault
@@ -69,3 +69,11 @@ def test_every_error_has_a_code_and_says_whether_trying_again_can_help(
 def test_a_problem_points_to_its_first_fault():
     assert problem_from(httpx.Response(422, content=PROBLEM.model_dump_json())).pointer == "/clips/0/prompt"
     assert problem_from(httpx.Response(404)).pointer is None
+
+
+@pytest.mark.parametrize("key", ["phx_\u2026", "phx_1234\n"])
+def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(key: str) -> None:
+    with pytest.raises(ValueError, match="api_key has a character that no key has") as raised:
+        AsyncPhoenix("http://127.0.0.1:1", key)
+
+    assert key not in str(raised.value)
