@@ -22,6 +22,17 @@ test("a submit that failed in any way is sent again with its key", async (t) => 
   assert.deepEqual(JSON.parse(seen[3].body), { clips: [{ prompt: "a red balloon" }] });
 });
 
+test("a lip-sync is posted with a key of its own", async (t) => {
+  const { url, seen } = await serve(t, (_, response) => json(response, 202, JOB));
+  const request = { video: "art_1", audio: "art_2", model: "drawn-mouth" };
+  const job = await new Phoenix({ baseUrl: url, retry: QUICK }).lipsync(request);
+
+  assert.equal(job.id, "job_1");
+  assert.deepEqual([seen[0].method, seen[0].url], ["POST", "/v1/lipsyncs"]);
+  assert.match(seen[0].headers["idempotency-key"], /^[0-9a-f]{32}$/);
+  assert.deepEqual(JSON.parse(seen[0].body), request);
+});
+
 test("a given key is used, and is on the error when the client gives up", async (t) => {
   const { url, seen } = await serve(t, (_, response) => problem(response, 503, "UNAVAILABLE"));
   const submit = new Phoenix({ baseUrl: url, retry: { ...QUICK, attempts: 2 } }).submit(["a", "b"], { idempotencyKey: "mine" });

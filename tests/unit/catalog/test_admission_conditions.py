@@ -79,7 +79,7 @@ def test_a_sound_is_refused_with_what_plays_one():
     found = errors(given("audio", SOUND), spec=model(first_frame={}))
     assert found["/0/role"] == (
         "animatic takes no audio, and no model class that Phoenix runs is led by a sound;"
-        " to play it with the reel, give it as the soundtrack"
+        " set lip_sync to move the lips of the clip by it, or give it as the soundtrack to play it with the reel"
     )
 
 
