@@ -36,6 +36,7 @@ FORM = [
     ("checkbox", "Show me a draft first"),
     ("button", "Generate"),
     ("DisclosureTriangle", "As code"),
+    ("DisclosureTriangle", "Make a face say a sound"),
     ("searchbox", "Search jobs: words, and #tags"),
     ("checkbox", "Favorites"),
     ("button", "Search"),
